@@ -1,0 +1,1 @@
+//! Room laid out; see ARCHITECTURE.md for what belongs here.

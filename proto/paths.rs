@@ -1,0 +1,200 @@
+//! The only file that knows where outlast keeps things on this machine.
+//!
+//! Places follow the XDG base directory specification; values that are not absolute are ignored, as it demands.
+//! Nothing is created here.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use etcetera::BaseStrategy as _;
+
+/// Longest path a Unix socket address can hold on Linux, in bytes (`sun_path` less its final NUL).
+pub const SOCKET_PATH_MAX: usize = 107;
+
+/// Why the places cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum PlaceError {
+    /// There is no home directory to build on.
+    #[error("the home directory cannot be found: HOME is not set")]
+    NoHome,
+}
+
+/// Where this user's outlast keeps things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// Directory of `config.toml`.
+    pub config_dir: PathBuf,
+    /// Directory of the database, the lock, logs and spools; mode 0700.
+    pub state_dir: PathBuf,
+    /// Directory of what can be made again.
+    pub cache_dir: PathBuf,
+    /// Directory of the socket; mode 0700.
+    pub runtime_dir: PathBuf,
+    /// True when there is no runtime directory of the session and `runtime_dir` lies in `/tmp`, where it has to be
+    /// checked before it is trusted.
+    pub runtime_in_tmp: bool,
+}
+
+impl Places {
+    /// Reads the places from the environment.
+    ///
+    /// # Errors
+    /// When there is no home directory.
+    pub fn from_env() -> Result<Self, PlaceError> {
+        let base = etcetera::choose_base_strategy().map_err(|_no_home| PlaceError::NoHome)?;
+        let state_dir = base
+            .state_dir()
+            .unwrap_or_else(|| base.data_dir())
+            .join("outlast");
+        let runtime = env::var_os("XDG_RUNTIME_DIR")
+            .map(PathBuf::from)
+            .filter(|dir| dir.is_absolute() && dir.is_dir());
+        let runtime_in_tmp = runtime.is_none();
+        let runtime_dir = runtime.map_or_else(tmp_dir, |dir| dir.join("outlast"));
+        Ok(Self {
+            config_dir: base.config_dir().join("outlast"),
+            state_dir,
+            cache_dir: base.cache_dir().join("outlast"),
+            runtime_dir,
+            runtime_in_tmp,
+        })
+    }
+
+    /// The configuration file.
+    #[must_use]
+    pub fn config_file(&self) -> PathBuf {
+        self.config_dir.join("config.toml")
+    }
+
+    /// The socket, unless a flag or `OUTLAST_SOCKET` says otherwise.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.runtime_dir.join("daemon.sock")
+    }
+
+    /// The file whose lock makes a daemon the daemon. It names process and socket once that one serves.
+    #[must_use]
+    pub fn daemon_lock(&self) -> PathBuf {
+        self.state_dir.join("daemon.lock")
+    }
+
+    /// The file whose lock a client holds while it starts a daemon, so that only one does.
+    #[must_use]
+    pub fn start_lock(&self) -> PathBuf {
+        self.state_dir.join("start.lock")
+    }
+
+    /// The database.
+    #[must_use]
+    pub fn database(&self) -> PathBuf {
+        self.state_dir.join("state.db")
+    }
+
+    /// Directory of the daemon's log files.
+    #[must_use]
+    pub fn log_dir(&self) -> PathBuf {
+        self.state_dir.join("logs")
+    }
+
+    /// Directory of what accepted jobs and sessions are to run, one file of mode 0600 each.
+    #[must_use]
+    pub fn spec_dir(&self) -> PathBuf {
+        self.state_dir.join("specs")
+    }
+
+    /// Reads who holds the daemon's lock, from what it wrote there when it began to serve.
+    ///
+    /// # Errors
+    /// When the file is there but cannot be read.
+    pub fn read_daemon_lock(&self) -> io::Result<Option<LockNote>> {
+        match fs::read_to_string(self.daemon_lock()) {
+            Ok(text) => Ok(LockNote::parse(&text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The directory for the socket when the session has no runtime directory.
+fn tmp_dir() -> PathBuf {
+    Path::new("/tmp").join(format!("outlast-{}", rustix::process::geteuid().as_raw()))
+}
+
+/// What a serving daemon writes into its lock file: two lines, process id and socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockNote {
+    /// Process id of the daemon.
+    pub pid: u32,
+    /// Socket it listens on.
+    pub socket: PathBuf,
+}
+
+impl LockNote {
+    /// Reads a note. Anything but exactly such a note is none: an empty file means that the daemon is not ready.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (pid, rest) = text.split_once('\n')?;
+        let socket = rest.strip_suffix('\n')?;
+        let pid = pid.parse().ok()?;
+        if socket.contains('\n') || !socket.starts_with('/') {
+            return None;
+        }
+        Some(Self {
+            pid,
+            socket: PathBuf::from(socket),
+        })
+    }
+
+    /// The text to write.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{}\n{}\n", self.pid, self.socket.display())
+    }
+}
+
+/// Finds a program of outlast: beside the running one (through symlinks), in `../lib/outlast/` from there, then in
+/// `$OUTLAST_LIBDIR`.
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let own = env::current_exe().ok().and_then(|exe| fs::canonicalize(exe).ok());
+    let beside = own.as_deref().and_then(Path::parent);
+    let candidates = [
+        beside.map(|dir| dir.join(name)),
+        beside
+            .and_then(Path::parent)
+            .map(|dir| dir.join("lib/outlast").join(name)),
+        env::var_os("OUTLAST_LIBDIR").map(|dir| PathBuf::from(dir).join(name)),
+    ];
+    candidates.into_iter().flatten().find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_survives_writing_and_reading() {
+        let note = LockNote {
+            pid: 17,
+            socket: PathBuf::from("/run/user/0/outlast/daemon.sock"),
+        };
+        assert_eq!(LockNote::parse(&note.to_text()), Some(note));
+    }
+
+    #[test]
+    fn a_half_written_note_is_no_note() {
+        for text in [
+            "",
+            "17",
+            "17\n",
+            "17\n/run/x",
+            "x\n/run/x\n",
+            "17\nrun/x\n",
+            "17\n/a\n/b\n",
+        ] {
+            assert_eq!(LockNote::parse(text), None, "{text:?}");
+        }
+    }
+}
