@@ -1,4 +1,4 @@
-//! Errors as they cross the socket: one [`v1::Error`] in the details of a gRPC status.
+//! Errors as they cross the socket: one [`Error`] in the details of a gRPC status.
 //!
 //! The daemon packs, clients unpack. Which exit code a kind stands for is also said here, because it is part of the
 //! protocol's promise.
@@ -61,6 +61,27 @@ impl Error {
         let details = pb::Status::decode(status.details()).ok()?;
         let any = details.details.into_iter().find(|any| any.type_url == TYPE_URL)?;
         Self::decode(any.value.as_slice()).ok()
+    }
+}
+
+impl ErrorKind {
+    /// The word for programs: `not_found`, `wrong_state`. The unspecified kind is `failed`.
+    #[must_use]
+    pub fn word(self) -> String {
+        let kind = if self == Self::Unspecified {
+            Self::Failed
+        } else {
+            self
+        };
+        kind.as_str_name()
+            .trim_start_matches("ERROR_KIND_")
+            .to_ascii_lowercase()
+    }
+
+    /// The kind a word stands for.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::from_str_name(&format!("ERROR_KIND_{}", word.to_ascii_uppercase()))
     }
 }
 

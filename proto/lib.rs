@@ -4,6 +4,7 @@
 //! and its check of who is at the other end, and the errors that cross it. Refuses to know how anything is done:
 //! no store, no ssh, no tmux.
 
+pub mod client;
 pub mod error;
 pub mod paths;
 pub mod socket;

@@ -35,6 +35,10 @@ pub struct Places {
     /// True when there is no runtime directory of the session and `runtime_dir` lies in `/tmp`, where it has to be
     /// checked before it is trusted.
     pub runtime_in_tmp: bool,
+    /// Where programs of this user keep data; shells look there for completions.
+    pub data_home: PathBuf,
+    /// Where programs of this user keep configuration.
+    pub config_home: PathBuf,
 }
 
 impl Places {
@@ -59,6 +63,8 @@ impl Places {
             cache_dir: base.cache_dir().join("outlast"),
             runtime_dir,
             runtime_in_tmp,
+            data_home: base.data_dir(),
+            config_home: base.config_dir(),
         })
     }
 
