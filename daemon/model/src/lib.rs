@@ -8,3 +8,25 @@ pub mod id;
 pub mod job;
 pub mod name;
 pub mod session;
+
+/// A word that stands for nothing of the kind that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{word:?} is no {what}")]
+pub struct BadWord {
+    /// What it should have been.
+    what: &'static str,
+    /// What it was.
+    word: String,
+}
+
+impl BadWord {
+    /// Longest piece of the word that is kept for the message, in characters.
+    const SHOWN: usize = 40;
+
+    pub(crate) fn new(what: &'static str, word: &str) -> Self {
+        Self {
+            what,
+            word: word.chars().take(Self::SHOWN).collect(),
+        }
+    }
+}
