@@ -1,1 +1,23 @@
-//! Room laid out; see ARCHITECTURE.md for what belongs here.
+//! The program at the far end of a connection to a host, as a library.
+//!
+//! What the helper starts outlives it: jobs run under [`supervise`], the programs of sessions under [`pane`], and both
+//! keep a directory of the [`spool`], which is all anybody needs to know about them.
+
+mod claim;
+mod ending;
+mod exec;
+pub mod facts;
+pub mod fd;
+pub mod log;
+pub mod pane;
+mod proc;
+mod program;
+pub mod pty;
+pub mod scope;
+pub mod serve;
+pub mod service;
+pub mod spool;
+pub mod supervise;
+mod sys;
+pub mod tmux;
+pub mod watch;

@@ -1,2 +1,67 @@
-//! Room laid out; see ARCHITECTURE.md for what belongs here.
-fn main() {}
+//! `outlast-helper`: the program outlast runs on every host. People have no use for it; `outlast` has.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io::{self, Write as _},
+    path::Path,
+    process::ExitCode,
+};
+
+use outlast_helper::{log, pane, serve, supervise};
+
+const USAGE: &str = "usage: outlast-helper serve --state-dir DIR --owner ID [--history-limit N] \
+    [--user-copy-mode-keys] [--nonce TEXT] | supervise DIR | pane DIR --run N [--restart-command] | log DIR | \
+    --version";
+
+fn main() -> ExitCode {
+    let args: Vec<_> = env::args_os().skip(1).collect();
+    let args: Vec<&OsStr> = args.iter().map(AsRef::as_ref).collect();
+    let Some((verb, rest)) = args.split_first() else {
+        return usage();
+    };
+    let done = match (verb.to_str(), rest) {
+        (Some("supervise"), [dir]) => supervise::supervise(Path::new(dir)).map(|()| ExitCode::SUCCESS),
+        (Some("pane"), [dir, rest @ ..]) => {
+            let Some((run, restart)) = pane_options(rest) else {
+                return usage();
+            };
+            pane::pane(Path::new(dir), run, restart).map(ExitCode::from)
+        }
+        (Some("log"), [dir]) => {
+            log::log(Path::new(dir));
+            Ok(ExitCode::SUCCESS)
+        }
+        (Some("serve"), rest) => {
+            let Some(options) = serve::Options::parse(rest) else {
+                return usage();
+            };
+            serve::serve(options).map(|()| ExitCode::SUCCESS)
+        }
+        (Some("--version"), []) => {
+            writeln!(io::stdout(), "outlast-helper {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS)
+        }
+        _ => return usage(),
+    };
+    done.unwrap_or_else(|error| {
+        // Nobody may be listening.
+        let _ = writeln!(io::stderr(), "error: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// `--run N [--restart-command]`
+fn pane_options(args: &[&OsStr]) -> Option<(u32, bool)> {
+    let (restart, args) = match args {
+        [args @ .., last] if *last == "--restart-command" => (true, args),
+        args => (false, args),
+    };
+    let [option, run] = args else { return None };
+    let run = run.to_str()?.parse().ok().filter(|run| *run > 0)?;
+    (*option == "--run").then_some((run, restart))
+}
+
+fn usage() -> ExitCode {
+    let _ = writeln!(io::stderr(), "{USAGE}");
+    ExitCode::from(2)
+}

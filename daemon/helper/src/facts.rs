@@ -1,0 +1,79 @@
+//! Who and what this host is.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use outlast_client::{VERSION, helper_v1::GetFactsResponse};
+
+use crate::{proc, sys, tmux::Tmux};
+
+/// The stable id of this machine: a name that is safe in a path.
+#[must_use]
+pub fn machine_id() -> String {
+    let written = ["/etc/machine-id", "/var/lib/dbus/machine-id"]
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .map(|text| text.trim().to_owned())
+        .find(|text| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    // A container without one: its name tells it from others that see the same home.
+    written.unwrap_or_else(|| format!("host-{}", host_name()))
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname();
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            c
+        } else {
+            '_'
+        }
+    };
+    name.nodename()
+        .to_string_lossy()
+        .chars()
+        .take(64)
+        .map(safe)
+        .collect()
+}
+
+/// Home directory of this user.
+#[must_use]
+pub fn home() -> PathBuf {
+    env::var_os("HOME")
+        .map(PathBuf::from)
+        .filter(|home| home.is_absolute())
+        .or_else(|| sys::user().map(|user| user.home))
+        .unwrap_or_else(|| PathBuf::from("/"))
+}
+
+/// All facts.
+///
+/// # Errors
+/// When the kernel does not say which boot this is.
+pub async fn collect(spool: &Path, tmux: &Tmux) -> io::Result<GetFactsResponse> {
+    let (tmux_version, usable) = tmux.version().await;
+    let problem = usable.err();
+    let entry = sys::user();
+    let shell = entry.as_ref().map(|user| user.shell.clone());
+    let shell = shell.filter(|shell| shell.is_absolute());
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    Ok(GetFactsResponse {
+        helper_version: VERSION.to_owned(),
+        os: env::consts::OS.to_owned(),
+        arch: env::consts::ARCH.to_owned(),
+        boot_id: proc::boot_id()?,
+        machine_id: machine_id(),
+        user: entry
+            .map(|user| user.name)
+            .or_else(|| env::var("USER").ok())
+            .unwrap_or_else(|| rustix::process::getuid().as_raw().to_string()),
+        home: text(&home()),
+        spool_dir: text(spool),
+        tmux_version,
+        tmux_hint: problem.as_ref().map(|problem| problem.hint.clone()),
+        tmux_problem: problem.map(|problem| problem.message),
+        shell: shell.map_or_else(|| "/bin/sh".to_owned(), |shell| text(&shell)),
+    })
+}

@@ -1,0 +1,191 @@
+//! Serves the helper's protocol over one byte stream: a duplex in the daemon's process, or standard input and output
+//! (`outlast-helper serve`).
+//!
+//! One stream is one connection; when it closes, serving ends. Listens nowhere.
+
+use std::{
+    env,
+    ffi::OsStr,
+    io,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use outlast_client::helper_v1::helper_service_server::HelperServiceServer;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::oneshot,
+};
+use tokio_stream::{StreamExt as _, once, pending};
+use tonic::transport::{Server, server::Connected};
+
+use crate::{
+    fd::Fd,
+    service::{Config, Helper, SessionConfig},
+    sys,
+};
+
+/// Bytes one stream may have under way before its reader must catch up: enough for some hundred MB/s in process, little
+/// enough that a stalled reader holds no more than this.
+pub const STREAM_WINDOW: u32 = 1 << 20;
+
+/// Bytes all streams of a connection may have under way: the most HTTP/2 knows. Each stream is bounded already, and any
+/// bound on all of them would let so many stalled readers hold up everybody else's calls.
+pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+/// Largest message, in bytes. A spec holds a whole environment, and a list holds many specs.
+pub const MESSAGE_MAX: usize = 64 << 20;
+
+/// Streams that may be reset by the peer before they were looked at. The peer is our own daemon, which drops hundreds
+/// of streams at once when it stops; the default of 20 would make that a protocol error.
+const RESETS_MAX: usize = 10_000;
+
+/// Lines of scrollback where none are asked for.
+const HISTORY_LIMIT: u32 = 50_000;
+
+/// How long threads that wait for a disk may hold up the end.
+const LAST_THREADS: Duration = Duration::from_secs(1);
+
+/// What `outlast-helper serve` is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    state_dir: PathBuf,
+    owner: String,
+    nonce: String,
+    sessions: SessionConfig,
+}
+
+impl Options {
+    /// Reads `--state-dir DIR --owner ID [--history-limit N] [--user-copy-mode-keys] [--nonce TEXT]`. None: something
+    /// else is there, or something is missing.
+    #[must_use]
+    pub fn parse(args: &[&OsStr]) -> Option<Self> {
+        let (mut state_dir, mut owner, mut nonce) = (None, None, String::new());
+        let mut sessions = SessionConfig {
+            history_limit: HISTORY_LIMIT,
+            user_copy_mode_keys: false,
+        };
+        let mut args = args.iter();
+        while let Some(option) = args.next() {
+            if option.to_str()? == "--user-copy-mode-keys" {
+                sessions.user_copy_mode_keys = true;
+                continue;
+            }
+            let value = args.next()?;
+            match option.to_str()? {
+                "--state-dir" => state_dir = Some(PathBuf::from(value)),
+                "--owner" => owner = Some(value.to_str()?.to_owned()),
+                "--nonce" => nonce = value.to_str()?.to_owned(),
+                "--history-limit" => sessions.history_limit = value.to_str()?.parse().ok()?,
+                _ => return None,
+            }
+        }
+        Some(Self {
+            state_dir: state_dir?,
+            owner: owner?,
+            nonce,
+            sessions,
+        })
+    }
+}
+
+/// `outlast-helper serve`: says that it is there, then speaks its protocol on standard input and output until they
+/// close. What it started lives on, but programs of `Exec` and attachments.
+///
+/// # Errors
+/// When its directories cannot be had, or standard input and output are nothing that can be waited for.
+pub fn serve(options: Options) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let served = runtime.block_on(async {
+        let helper = Helper::new(Config {
+            state_dir: options.state_dir,
+            owner: options.owner,
+            helper_program: env::current_exe()?,
+            sessions: options.sessions,
+            scope: true,
+        })?;
+        let [input, output] = sys::take_stdio()?.map(Fd::new);
+        let wrong = |error: io::Error| {
+            let text = format!("standard input and output must be pipes or sockets: {error}");
+            io::Error::new(error.kind(), text)
+        };
+        let (input, output) = (input.map_err(wrong)?, output.map_err(wrong)?);
+        // Whatever start files printed ends here.
+        output
+            .write_all(format!("\n\u{1e}READY {}\n", options.nonce).as_bytes())
+            .await?;
+        let served = connection(Arc::clone(&helper), tokio::io::join(input, output)).await;
+        helper.finish().await;
+        served.map_err(io::Error::other)
+    });
+    runtime.shutdown_timeout(LAST_THREADS);
+    served
+}
+
+/// Serves `helper` over `io` until `io` closes.
+///
+/// # Errors
+/// When the connection breaks in another way than by closing.
+pub async fn connection<T>(helper: Arc<Helper>, io: T) -> Result<(), tonic::transport::Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (gone, on_gone) = oneshot::channel::<()>();
+    let io = Link { io, _gone: gone };
+    // The stream of connections must not end before the one connection has, or serving would end at once.
+    let incoming = once(Ok::<_, io::Error>(io)).chain(pending());
+    let service = HelperServiceServer::from_arc(helper)
+        .max_decoding_message_size(MESSAGE_MAX)
+        .max_encoding_message_size(MESSAGE_MAX);
+    Server::builder()
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
+        .add_service(service)
+        .serve_with_incoming_shutdown(incoming, async {
+            // Resolves when the link is dropped, which is when the connection has ended.
+            let _ = on_gone.await;
+        })
+        .await
+}
+
+/// The byte stream, and a sender whose drop says that the connection let go of it.
+struct Link<T> {
+    io: T,
+    _gone: oneshot::Sender<()>,
+}
+
+impl<T> Connected for Link<T> {
+    type ConnectInfo = ();
+
+    fn connect_info(&self) {}
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Link<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buf)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Link<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,43 @@
+//! Keeps a task that waits for a state from spending a core on a directory whose log grows a thousand times a second.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// Fruitless wakes in a row that cost nothing: a program that prints a little and ends is seen at once.
+const FREE: u32 = 16;
+
+/// Pause after each further one. A state that changes during a flood of output is seen this much later.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// A quiet time after which wakes are free again.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Counts wakes that brought nothing.
+#[derive(Debug)]
+pub(super) struct Pace {
+    fruitless: u32,
+    last: Instant,
+}
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        Self {
+            fruitless: 0,
+            last: Instant::now(),
+        }
+    }
+
+    /// To be called after a wake that brought nothing new.
+    pub(super) async fn fruitless(&mut self) {
+        let now = Instant::now();
+        if now.duration_since(self.last) > QUIET {
+            self.fruitless = 0;
+        }
+        self.last = now;
+        self.fruitless = self.fruitless.saturating_add(1);
+        if self.fruitless > FREE {
+            sleep(PAUSE).await;
+        }
+    }
+}

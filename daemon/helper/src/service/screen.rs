@@ -1,0 +1,251 @@
+//! A session's screen, and typing into it.
+
+use outlast_client::helper_v1::{
+    CaptureSessionRequest, CaptureSessionResponse, SendSessionRequest, SendSessionResponse,
+};
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tonic::Status;
+
+use super::{
+    Core,
+    error::{check_id, failed, no_screen, not_found, tmux, usage, wrong_state},
+    settle::pane,
+};
+use crate::{
+    spool::{Dir, State},
+    tmux::{Client, Error, keys::is_key, quote::Commands},
+};
+
+/// How long tmux may take for one request, all its steps together: a bit less than people's programs wait for an
+/// answer, so that they hear who it is that does not answer.
+const WITHIN: Duration = Duration::from_secs(8);
+
+/// Most lines of scrollback in one answer.
+const HISTORY_MAX: u32 = 1_000_000;
+
+/// Bytes in one `send-keys -H`. tmux's work grows with the square of their number; at this size and below it is a
+/// microsecond or two a byte.
+const HEX_BATCH: usize = 64;
+
+/// Bytes in one `send-keys -l`.
+const TEXT_BATCH: usize = 4096;
+
+/// Bytes of commands in one line: enough that the round trips do not count.
+const LINE: usize = 16 << 10;
+
+/// Most keys in one request.
+const KEYS_MAX: usize = 4096;
+
+/// What the screen shows. A process of its own, because the answer holds what programs wrote.
+pub(super) async fn capture(
+    core: &Core,
+    request: &CaptureSessionRequest,
+) -> Result<CaptureSessionResponse, Status> {
+    check_id(&request.id)?;
+    if !core.root.session(&request.id).exists() {
+        return Err(not_found("session", &request.id));
+    }
+    let target = pane(&request.id);
+    let start = format!("-{}", request.history_lines.min(HISTORY_MAX));
+    let mut arguments = vec![
+        "display-message",
+        "-p",
+        "-t",
+        &target,
+        "#{pane_width} #{pane_height}",
+        ";",
+    ];
+    arguments.extend(["capture-pane", "-p", "-t", &target]);
+    if request.ansi {
+        arguments.push("-e");
+    }
+    if request.history_lines > 0 {
+        arguments.extend(["-S", &start]);
+    }
+    let printed = timeout(WITHIN, core.tmux.process(arguments)).await;
+    let printed = match printed.map_err(|_elapsed| tmux(Error::Gone))? {
+        Ok(printed) => printed,
+        Err(Error::Gone | Error::Refused(_)) => return Err(no_screen(&request.id)),
+        Err(other) => return Err(tmux(other)),
+    };
+    let line = printed.iter().position(|&byte| byte == b'\n');
+    let (size, screen) = match line {
+        Some(at) => (
+            printed.get(..at).unwrap_or_default(),
+            printed.get(at + 1..).unwrap_or_default(),
+        ),
+        None => (printed.as_slice(), [].as_slice()),
+    };
+    let size = std::str::from_utf8(size)
+        .ok()
+        .and_then(|size| size.split_once(' '));
+    let (columns, rows) = size.unwrap_or_default();
+    Ok(CaptureSessionResponse {
+        screen: screen.to_vec().into(),
+        columns: columns.parse().unwrap_or_default(),
+        rows: rows.parse().unwrap_or_default(),
+    })
+}
+
+/// Types bytes, then presses keys.
+pub(super) async fn send(core: &Core, request: SendSessionRequest) -> Result<SendSessionResponse, Status> {
+    check_id(&request.id)?;
+    let id = &request.id;
+    if request.keys.len() > KEYS_MAX {
+        return Err(usage(format!("more than {KEYS_MAX} keys in one request")));
+    }
+    if let Some(unknown) = request.keys.iter().find(|key| !is_key(key)) {
+        let shown: String = unknown.chars().take(40).collect();
+        return Err(usage(format!(
+            "no key is called {shown:?}; keys are called as tmux does: Enter, C-c, Up, F1, M-x, …"
+        )));
+    }
+    let dir = core.root.session(id);
+    if !dir.exists() {
+        return Err(not_found("session", id));
+    }
+    let sent = timeout(WITHIN, send_to(core, &dir, &request)).await;
+    sent.map_err(|_elapsed| tmux(Error::Gone))?
+}
+
+async fn send_to(
+    core: &Core,
+    dir: &Dir,
+    request: &SendSessionRequest,
+) -> Result<SendSessionResponse, Status> {
+    let id = &request.id;
+    let _alone = core.sessions.lock(id).await;
+    let state = dir.state(None).map_err(|error| failed(&error))?;
+    if !matches!(state, State::Running(_)) {
+        let message = format!("nothing runs in session {id} that could be typed to");
+        return Err(wrong_state(
+            id,
+            message,
+            "start it again: outlast session restart",
+        ));
+    }
+    let Some(client) = core.tmux.reach().await.map_err(tmux)? else {
+        return Err(no_screen(id));
+    };
+    let log_offset = dir.log_len();
+    let mut typist = Typist {
+        client,
+        target: pane(id),
+        batch: Commands::default(),
+    };
+    let typed = typist.type_all(request).await;
+    match typed {
+        Ok(()) => Ok(SendSessionResponse { log_offset }),
+        Err(Error::Refused(text)) if text.contains("can't find") => Err(no_screen(id)),
+        Err(other) => Err(tmux(other)),
+    }
+}
+
+/// Collects commands into lines and sends them in order.
+struct Typist {
+    client: Client,
+    target: String,
+    batch: Commands,
+}
+
+impl Typist {
+    async fn type_all(&mut self, request: &SendSessionRequest) -> Result<(), Error> {
+        let target = self.target.clone();
+        // A viewer who scrolls back would otherwise get what is meant for the program.
+        self.then(&[b"copy-mode", b"-q", b"-t", target.as_bytes()])
+            .await?;
+        for part in parts(&request.text) {
+            match part {
+                Part::Plain(text) => {
+                    self.then(&[b"send-keys", b"-t", target.as_bytes(), b"-l", b"--", text])
+                        .await?;
+                }
+                Part::Raw(bytes) => {
+                    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                    let mut words: Vec<&[u8]> = vec![b"send-keys", b"-t", target.as_bytes(), b"-H"];
+                    words.extend(hex.iter().map(String::as_bytes));
+                    self.then(&words).await?;
+                }
+            }
+        }
+        if !request.keys.is_empty() {
+            for keys in request.keys.chunks(HEX_BATCH) {
+                let mut words: Vec<&[u8]> = vec![b"send-keys", b"-t", target.as_bytes(), b"--"];
+                words.extend(keys.iter().map(String::as_bytes));
+                self.then(&words).await?;
+            }
+        }
+        self.flush().await
+    }
+
+    async fn then(&mut self, words: &[&[u8]]) -> Result<(), Error> {
+        self.batch = std::mem::take(&mut self.batch).then(words)?;
+        if self.batch.line().len() >= LINE {
+            self.flush().await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.count() > 0 {
+            self.client.run(batch).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A piece of what is typed.
+#[derive(Debug, PartialEq, Eq)]
+enum Part<'a> {
+    /// Printable ASCII, which tmux takes quickly as text.
+    Plain(&'a [u8]),
+    /// Anything else. As text tmux would read UTF-8 with its own idea of it, so it gets every byte by number.
+    Raw(&'a [u8]),
+}
+
+fn parts(text: &[u8]) -> impl Iterator<Item = Part<'_>> {
+    text.chunk_by(|left, right| is_plain(*left) == is_plain(*right))
+        .flat_map(|run| {
+            let plain = run.first().is_some_and(|&byte| is_plain(byte));
+            run.chunks(if plain { TEXT_BATCH } else { HEX_BATCH })
+                .map(move |piece| {
+                    if plain {
+                        Part::Plain(piece)
+                    } else {
+                        Part::Raw(piece)
+                    }
+                })
+        })
+}
+
+fn is_plain(byte: u8) -> bool {
+    (0x20..0x7f).contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_where_its_kind_changes_and_nothing_is_lost() {
+        let text = "ab\r\u{1b}[Aé~".as_bytes();
+        let cut: Vec<_> = parts(text).collect();
+        assert_eq!(
+            cut,
+            [
+                Part::Plain(b"ab"),
+                Part::Raw(b"\r\x1b"),
+                Part::Plain(b"[A"),
+                Part::Raw("é".as_bytes()),
+                Part::Plain(b"~"),
+            ]
+        );
+        let long = vec![0; 1000];
+        assert!(parts(&long).all(|part| matches!(part, Part::Raw(bytes) if bytes.len() <= HEX_BATCH)));
+        assert_eq!(parts(b"").count(), 0);
+    }
+}
