@@ -1,0 +1,175 @@
+//! Looking at a session and typing into it.
+
+use std::time::Instant;
+
+use outlast_client::{
+    helper_v1::{CaptureSessionRequest, SendSessionRequest},
+    v1::ErrorKind,
+};
+
+use crate::{
+    bed::{Bed, error, new_id},
+    over_both,
+};
+
+over_both!(
+    a_screen_is_captured,
+    any_bytes_are_typed_in_order,
+    a_mebibyte_is_typed_quickly,
+    keys_are_pressed_and_unknown_ones_refused,
+    typing_reaches_a_program_whose_viewer_scrolls,
+    nothing_is_typed_into_what_has_ended,
+    a_tmux_that_hangs_is_an_error_in_time,
+);
+
+async fn send(bed: &mut Bed, id: &str, text: &[u8], keys: &[&str]) -> Result<u64, tonic::Status> {
+    let request = SendSessionRequest {
+        id: id.to_owned(),
+        text: text.to_vec().into(),
+        keys: keys.iter().map(ToString::to_string).collect(),
+    };
+    let sent = bed.client.send_session(request).await?;
+    Ok(sent.into_inner().log_offset)
+}
+
+async fn a_screen_is_captured(mut bed: Bed) {
+    let script = "i=0; while [ $i -lt 100 ]; do echo row $i; i=$((i+1)); done; printf '\\033[31mred\\033[0m done'; sleep 600";
+    let (id, _) = bed.session(script).await;
+    bed.shows(&id, "red done").await;
+    let capture = |ansi, history_lines| CaptureSessionRequest {
+        id: id.clone(),
+        ansi,
+        history_lines,
+    };
+    let screen = bed
+        .client
+        .capture_session(capture(false, 0))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((screen.columns, screen.rows), (100, 30));
+    let text = String::from_utf8(screen.screen.to_vec()).unwrap();
+    assert_eq!(text.lines().count(), 30);
+    assert!(
+        text.starts_with("row 71\n") && text.ends_with("row 99\nred done\n"),
+        "{text}"
+    );
+    let screen = bed
+        .client
+        .capture_session(capture(true, 0))
+        .await
+        .unwrap()
+        .into_inner()
+        .screen;
+    assert!(String::from_utf8_lossy(&screen).contains("\u{1b}[31mred"));
+    let screen = bed
+        .client
+        .capture_session(capture(false, 10))
+        .await
+        .unwrap()
+        .into_inner()
+        .screen;
+    assert!(String::from_utf8_lossy(&screen).starts_with("row 61\n"));
+    let screen = bed
+        .client
+        .capture_session(capture(false, u32::MAX))
+        .await
+        .unwrap()
+        .into_inner()
+        .screen;
+    assert!(String::from_utf8_lossy(&screen).starts_with("row 0\n"));
+}
+
+/// A session whose program copies this many raw bytes into a file.
+async fn reader(bed: &mut Bed, count: usize) -> String {
+    let script = format!("stty raw -echo; echo ready; head -c {count} > typed; echo copied; sleep 600");
+    let (id, _) = bed.session(&script).await;
+    bed.shows(&id, "ready").await;
+    id
+}
+
+async fn any_bytes_are_typed_in_order(mut bed: Bed) {
+    let mut bytes: Vec<u8> = (0..=255).collect();
+    bytes.extend("é漢字👩‍👩‍👧 \u{301}\u{378}".as_bytes());
+    bytes.extend(br#"~user $HOME #{pid} #(touch pwned) "q" 'a' ; kill-server \; { } %hidden -x"#);
+    bytes.extend(b"\n; kill-server\n-l\r\x1b[200~");
+    let id = reader(&mut bed, bytes.len()).await;
+    let before = bed.root.session(&id).log_len();
+    assert_eq!(send(&mut bed, &id, &bytes, &[]).await.unwrap(), before);
+    bed.shows(&id, "copied").await;
+    let typed = std::fs::read(bed.dir.join("typed")).unwrap();
+    assert_eq!(String::from_utf8_lossy(&typed), String::from_utf8_lossy(&bytes));
+    assert_eq!(typed, bytes);
+}
+
+async fn a_mebibyte_is_typed_quickly(mut bed: Bed) {
+    let line = "The quick brown fox jumps over the lazy dog; ~$#{x} 'and' \"back\" again.\r";
+    let text = line.repeat((1 << 20) / line.len()).into_bytes();
+    let id = reader(&mut bed, text.len()).await;
+    let begun = Instant::now();
+    send(&mut bed, &id, &text, &[]).await.unwrap();
+    let took = begun.elapsed();
+    bed.shows(&id, "copied").await;
+    assert!(std::fs::read(bed.dir.join("typed")).unwrap() == text);
+    println!("typed 1 MiB in {took:?}");
+    // Under 2 s on an idle machine; this one is shared.
+    assert!(took.as_secs() < 20, "{took:?}");
+}
+
+async fn keys_are_pressed_and_unknown_ones_refused(mut bed: Bed) {
+    let id = reader(&mut bed, 9).await;
+    let refused = send(&mut bed, &id, b"never", &["Up", "Entr"]).await.unwrap_err();
+    let (kind, message) = error(&refused);
+    assert!(
+        kind == ErrorKind::Usage && message.contains("\"Entr\""),
+        "{message}"
+    );
+    send(&mut bed, &id, b"ab", &["C-c", "Up", "Enter", ";", "-"])
+        .await
+        .unwrap();
+    bed.shows(&id, "copied").await;
+    assert_eq!(std::fs::read(bed.dir.join("typed")).unwrap(), b"ab\x03\x1b[A\r;-");
+}
+
+async fn typing_reaches_a_program_whose_viewer_scrolls(mut bed: Bed) {
+    let id = reader(&mut bed, 3).await;
+    bed.tmux(&["copy-mode", "-t", &format!("=o-{id}:")]);
+    send(&mut bed, &id, b"yes", &[]).await.unwrap();
+    bed.shows(&id, "copied").await;
+    assert_eq!(std::fs::read(bed.dir.join("typed")).unwrap(), b"yes");
+}
+
+async fn nothing_is_typed_into_what_has_ended(mut bed: Bed) {
+    let (id, _) = bed.session("echo over").await;
+    bed.ended(&id).await;
+    let refused = send(&mut bed, &id, b"x", &[]).await.unwrap_err();
+    assert_eq!(error(&refused).0, ErrorKind::WrongState);
+    let refused = send(&mut bed, &new_id(), b"x", &[]).await.unwrap_err();
+    assert_eq!(error(&refused).0, ErrorKind::NotFound);
+    // Its screen is still there.
+    bed.shows(&id, "over").await;
+}
+
+/// People's programs wait 10 s for an answer and would say that the daemon hangs.
+async fn a_tmux_that_hangs_is_an_error_in_time(mut bed: Bed) {
+    let (id, _) = bed.session("echo up; sleep 600").await;
+    bed.shows(&id, "up").await;
+    let server = bed.tmux(&["display-message", "-p", "#{pid}"]);
+    let server = rustix::process::Pid::from_raw(server.trim().parse().unwrap()).unwrap();
+    rustix::process::kill_process(server, rustix::process::Signal::STOP).unwrap();
+    let begun = Instant::now();
+    let capture = CaptureSessionRequest {
+        id: id.clone(),
+        ansi: false,
+        history_lines: 0,
+    };
+    let mut client = bed.client.clone();
+    let (sent, captured) = tokio::join!(send(&mut bed, &id, b"x", &[]), client.capture_session(capture));
+    let took = begun.elapsed();
+    rustix::process::kill_process(server, rustix::process::Signal::CONT).unwrap();
+    assert!(took.as_secs() < 10, "{took:?}");
+    for status in [sent.unwrap_err(), captured.unwrap_err()] {
+        let (_, text) = error(&status);
+        assert!(text.contains("tmux"), "{text}");
+    }
+}
