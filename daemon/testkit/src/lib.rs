@@ -1,1 +1,40 @@
-//! Room laid out; see ARCHITECTURE.md for what belongs here.
+//! A sealed sandbox around the real programs, for tests of the whole product.
+//!
+//! A [`Sandbox`] has its own home, XDG directories and tmux server; what runs in it sees nothing of the person who
+//! runs the tests, and what it leaves behind is found and ended when the sandbox is dropped. [`Sandbox::outlast`]
+//! runs the control program to its end, [`Sandbox::spawn`] keeps a program running and reads along, [`Terminal`] is
+//! a screen to type on, and [`Sandbox::connect`] speaks the protocol directly.
+//!
+//! Refuses to start what is not there: without the programs or tmux a test fails and says what to do. Nothing here
+//! waits for time to pass; [`wait_until`] waits for facts.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed, and a panic is how it says so"
+)]
+
+mod client;
+mod leftovers;
+mod namespace;
+mod process;
+mod programs;
+mod pty;
+mod random;
+mod run;
+mod sandbox;
+mod sweep;
+mod terminal;
+mod wait;
+
+pub use client::Client;
+pub use namespace::Namespace;
+pub use process::Process;
+pub use programs::program;
+pub use pty::Pty;
+pub use random::Random;
+pub use run::{Run, run};
+pub use sandbox::Sandbox;
+pub use terminal::Terminal;
+pub use wait::{DEADLINE, Gone, lines_in, wait_until};
