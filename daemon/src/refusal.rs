@@ -1,0 +1,48 @@
+//! Refusals in the words of the protocol: a word that fits no thing or several, and what admission denies.
+
+use outlast_client::v1::{Error, ErrorKind};
+use outlast_model::{
+    admission::{Denied, DeniedKind},
+    id::Id,
+};
+
+/// Most candidates that are named when a word fits several things.
+const CANDIDATES: usize = 5;
+
+/// There is no such thing.
+#[must_use]
+pub fn not_found(noun: &str, text: &str) -> Error {
+    Error::new(ErrorKind::NotFound, format!("no {noun} is called {text:?}"))
+        .with_hint(format!("outlast {noun} list"))
+        .about(text)
+}
+
+/// A reference fits several things.
+#[must_use]
+pub fn ambiguous(noun: &str, text: &str, ids: &[Id]) -> Error {
+    let shown: Vec<String> = ids.iter().take(CANDIDATES).map(ToString::to_string).collect();
+    let more = if ids.len() > CANDIDATES { " and more" } else { "" };
+    Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "{text:?} is the beginning of several {noun}s: {}{more}",
+            shown.join(", ")
+        ),
+    )
+    .with_hint("type more of the id, or the name")
+    .about(text)
+}
+
+/// Admission denies it. `subject`: what the request is about, if it is about something that is there.
+#[must_use]
+pub fn denied(denied: &Denied, subject: Option<Id>) -> Error {
+    let kind = match denied.kind() {
+        DeniedKind::Usage => ErrorKind::Usage,
+        DeniedKind::WrongState => ErrorKind::WrongState,
+    };
+    Error {
+        hint: denied.hint(),
+        subject: subject.map(|id| id.to_string()),
+        ..Error::new(kind, denied.to_string())
+    }
+}

@@ -1,0 +1,256 @@
+//! Connecting a client's terminal to a session: a relay between the public stream and the helper's.
+//!
+//! Everything is bounded on both ways: a client that does not read holds up its own tmux client and nobody else, and
+//! input waits in the client while the helper does not take it.
+
+use std::{sync::Arc, time::Duration};
+
+use outlast_client::{
+    helper_v1::{
+        self, AttachStart, Size, attach_session_request::Event as Down, attach_session_response::Event as Up,
+    },
+    v1::{
+        AttachEnd, AttachEndReason, AttachOpen, AttachOpened, AttachSessionRequest, AttachSessionResponse,
+        Error, ErrorKind, TerminalSize, attach_session_request::Event as In,
+        attach_session_response::Event as Out,
+    },
+};
+use outlast_helper::spool::State;
+use outlast_model::{
+    admission::{self, Verb},
+    session::{Session, SessionState},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use super::{Sessions, View};
+use crate::{refusal, rpc::status::failure};
+
+/// Messages that may wait on either way: enough to keep both ends busy, little enough that Ctrl-C is felt at once.
+pub const QUEUE: usize = 8;
+
+/// How long the client may take to say what it wants.
+const OPEN_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long the end of a program may take to be known once its terminal has gone. Without it, it was the user who
+/// left.
+const END_PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long the helper may take to let go of the terminal of a program that has ended. It does not when the program
+/// ended before it looked.
+const LET_GO: Duration = Duration::from_millis(200);
+
+/// How long a known end may take to be on disk.
+const END_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Where the answers go.
+pub type Answers = mpsc::Sender<Result<AttachSessionResponse, Status>>;
+
+/// Serves one attachment to its end.
+pub async fn serve(sessions: Sessions, input: Streaming<AttachSessionRequest>, answers: Answers) {
+    let shutdown = sessions.app().shutdown.clone();
+    let result = tokio::select! {
+        () = answers.closed() => return,
+        status = shutdown.ended() => Err(status),
+        result = relay(&sessions, input, &answers) => result,
+    };
+    let last = match result {
+        Ok(end) => Ok(message(Out::End(end))),
+        Err(status) => Err(status),
+    };
+    // The client may have gone.
+    let _ = answers.send(last).await;
+}
+
+fn message(event: Out) -> AttachSessionResponse {
+    AttachSessionResponse { event: Some(event) }
+}
+
+async fn relay(
+    sessions: &Sessions,
+    mut input: Streaming<AttachSessionRequest>,
+    answers: &Answers,
+) -> Result<AttachEnd, Status> {
+    let open = opening(&mut input).await?;
+    let session = sessions
+        .resolve_made(&open.session)
+        .await
+        .map_err(Error::into_status)?;
+    admission::reach(&session, Verb::Attach)
+        .map_err(|denial| refusal::denied(&denial, Some(session.id)).into_status())?;
+    let start = AttachStart {
+        id: session.id.to_string(),
+        size: Some(size(open.size)?),
+        term: if open.term.is_empty() {
+            "xterm-256color".to_owned()
+        } else {
+            open.term
+        },
+        read_only: open.read_only,
+        utf8: open.utf8,
+    };
+    let (down, requests) = mpsc::channel(QUEUE);
+    let host = sessions.host(&session.host).map_err(Error::into_status)?;
+    let to_helper = |event| helper_v1::AttachSessionRequest { event: Some(event) };
+    down.try_send(to_helper(Down::Start(start)))
+        .map_err(|_full| Status::internal("a new queue is full"))?;
+    let mut client = host.client();
+    let attached = client.attach_session(ReceiverStream::new(requests)).await;
+    let mut output = attached
+        .map_err(|status| failure(status).into_status())?
+        .into_inner();
+    let mut left = false;
+    let mut over = false;
+    let ended = long_ended(sessions, &session);
+    tokio::pin!(ended);
+    // Input has a task's worth of its own: output must flow while the helper takes no input.
+    let feeding = feed(&mut input, &down);
+    tokio::pin!(feeding);
+    loop {
+        tokio::select! {
+            fed = &mut feeding, if !left => {
+                left = true;
+                fed?;
+                // Told to leave, or the client has hung up: either way the tmux client has to go.
+                if down.send(to_helper(Down::Detach(true))).await.is_err() {
+                    break;
+                }
+            }
+            () = &mut ended, if !over => {
+                over = true;
+                if down.try_send(to_helper(Down::Detach(true))).is_err() {
+                    break;
+                }
+            }
+            report = output.message() => {
+                let report = report.map_err(|status| failure(status).into_status())?;
+                let answer = match report.and_then(|report| report.event) {
+                    Some(Up::Opened(_)) => Out::Opened(AttachOpened {
+                        session: Some(sessions.message(&session)),
+                    }),
+                    Some(Up::Output(bytes)) => Out::Output(bytes),
+                    Some(Up::Ended(_)) | None => break,
+                };
+                let sent = answers.send(Ok(message(answer))).await;
+                sent.map_err(|_gone| Status::cancelled("the client went away"))?;
+            }
+        }
+    }
+    end(sessions, &session, left).await
+}
+
+/// The first message of a client.
+async fn opening(input: &mut Streaming<AttachSessionRequest>) -> Result<AttachOpen, Status> {
+    let first = tokio::time::timeout(OPEN_DEADLINE, input.message()).await;
+    let first = match first {
+        Ok(first) => first?,
+        Err(_late) => None,
+    };
+    match first.and_then(|first| first.event) {
+        Some(In::Open(open)) => Ok(open),
+        _ => Err(Error::new(ErrorKind::Usage, "an attachment begins with `open`").into_status()),
+    }
+}
+
+/// Passes the client's input on until it leaves.
+async fn feed(
+    input: &mut Streaming<AttachSessionRequest>,
+    down: &mpsc::Sender<helper_v1::AttachSessionRequest>,
+) -> Result<(), Status> {
+    while let Some(message) = input.message().await? {
+        let event = match message.event {
+            Some(In::Input(bytes)) => Down::Input(bytes),
+            Some(In::Resize(to)) => Down::Size(size(Some(to))?),
+            Some(In::Detach(_)) => return Ok(()),
+            Some(In::Open(_)) => {
+                return Err(Error::new(ErrorKind::Usage, "the attachment is open already").into_status());
+            }
+            // A field of a later version.
+            None => continue,
+        };
+        let event = helper_v1::AttachSessionRequest { event: Some(event) };
+        if down.send(event).await.is_err() {
+            // The helper's side has ended and says so itself.
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+fn size(size: Option<TerminalSize>) -> Result<Size, Status> {
+    let asked = size.map_or((80, 24), |size| (size.columns, size.rows));
+    let (columns, rows) =
+        admission::terminal_size(asked).map_err(|denial| refusal::denied(&denial, None).into_status())?;
+    Ok(Size {
+        columns: columns.into(),
+        rows: rows.into(),
+    })
+}
+
+/// Returns when the run that was attached to has been over for a while.
+async fn long_ended(sessions: &Sessions, session: &Session) {
+    if let Ok(mut view) = sessions.watch(session) {
+        let over = |view: &Arc<View>| view.session.state.is_ended() || view.session.run != session.run;
+        // A removed session has ended as well.
+        let _ = view.wait_for(over).await;
+    }
+    tokio::time::sleep(LET_GO).await;
+}
+
+/// Why the attachment ended.
+async fn end(sessions: &Sessions, session: &Session, left: bool) -> Result<AttachEnd, Status> {
+    let now = if left {
+        current(sessions, session)
+    } else {
+        settled(sessions, session).await
+    };
+    let reason = match now.state {
+        _ if left => AttachEndReason::Detached,
+        SessionState::Lost => AttachEndReason::Lost,
+        state if state.is_ended() => AttachEndReason::Exited,
+        _ => AttachEndReason::Detached,
+    };
+    Ok(AttachEnd {
+        reason: reason.into(),
+        session: Some(sessions.message(&now)),
+    })
+}
+
+/// The session as it is once it is clear whether its program ended together with the terminal.
+async fn settled(sessions: &Sessions, session: &Session) -> Session {
+    let Ok(mut view) = sessions.watch(session) else {
+        return session.clone();
+    };
+    // A user who leaves leaves the screen behind; without one the end is on its way, whatever the directory says yet.
+    let patience = if runs(sessions, session) && sessions.peek(session, false, 0).await.is_ok() {
+        END_PATIENCE
+    } else {
+        END_DEADLINE
+    };
+    let over = view.wait_for(|view| view.session.state.is_ended() || view.session.run != session.run);
+    match tokio::time::timeout(patience, over).await {
+        Ok(Ok(view)) => view.session.clone(),
+        // Removed meanwhile, which ended its program.
+        Ok(Err(_removed)) => Session {
+            state: SessionState::Stopped,
+            ..session.clone()
+        },
+        // It runs on: the user left.
+        Err(_late) => current(sessions, session),
+    }
+}
+
+/// Whether the session's directory says that its program runs.
+fn runs(sessions: &Sessions, session: &Session) -> bool {
+    let state = sessions
+        .spool_dir(session)
+        .and_then(|dir| dir.state(Some(session.run)));
+    matches!(state, Ok(State::Running(_) | State::Starting) | Err(_))
+}
+
+fn current(sessions: &Sessions, session: &Session) -> Session {
+    sessions
+        .watch(session)
+        .map_or_else(|_gone| session.clone(), |view| view.borrow().session.clone())
+}

@@ -1,0 +1,167 @@
+//! Typing into a session, and looking at its screen.
+
+use outlast_client::{
+    helper_v1::{CaptureSessionRequest, CaptureSessionResponse, SendSessionRequest},
+    v1::{Error, ErrorKind},
+};
+use outlast_model::{
+    admission::{self, Verb},
+    session::{Session, SessionState},
+};
+use outlast_store::Request;
+
+use super::Sessions;
+use crate::{refusal, rpc::status::failure};
+
+/// Most text in one go, bytes.
+const TEXT_MAX: usize = 1 << 20;
+
+/// Most keys in one go.
+const KEYS_MAX: usize = 1000;
+
+/// What to type: text as it is, then keys by their tmux names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Typing {
+    /// Typed byte by byte.
+    pub text: String,
+    /// Then pressed.
+    pub keys: Vec<String>,
+}
+
+impl Typing {
+    fn check(&self) -> Result<(), Error> {
+        let problem = if self.text.len() > TEXT_MAX {
+            format!(
+                "the text has {} bytes; at most {TEXT_MAX} can be typed at once",
+                self.text.len()
+            )
+        } else if self.keys.len() > KEYS_MAX {
+            format!(
+                "these are {} keys; at most {KEYS_MAX} can be pressed at once",
+                self.keys.len()
+            )
+        } else if self.text.is_empty() && self.keys.is_empty() {
+            "there is nothing to type".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Usage, problem))
+    }
+}
+
+impl Sessions {
+    /// Types into a session. Returns the length of its log just before. A request is recorded before its effect, so
+    /// that a repeat never types twice; its answer is the first one, or the present length if that got lost.
+    ///
+    /// # Errors
+    /// When there is too much to type, the program does not run, or the host does not answer.
+    pub async fn send(
+        &self,
+        session: &Session,
+        verb: Verb,
+        typing: Typing,
+        request: Option<Request>,
+    ) -> Result<u64, Error> {
+        typing.check()?;
+        let store = &self.app().store;
+        if let Some(request) = &request
+            && let Some(recorded) = store.find_request(request).await.map_err(failure)?
+        {
+            return Ok(self.first_answer(session, recorded.outcome.as_deref()));
+        }
+        admission::reach(session, verb).map_err(|denial| refusal::denied(&denial, Some(session.id)))?;
+        if let Some(request) = &request {
+            let recorded = store
+                .record_request(request, &session.id.to_string(), None)
+                .await
+                .map_err(failure)?;
+            if recorded.is_repeat() {
+                return Ok(self.first_answer(session, recorded.into_inner().outcome.as_deref()));
+            }
+        }
+        let mut client = self.host(&session.host)?.client();
+        let sent = client.send_session(SendSessionRequest {
+            id: session.id.to_string(),
+            text: typing.text.into_bytes().into(),
+            keys: typing.keys,
+        });
+        let log_offset = sent.await.map_err(failure)?.into_inner().log_offset;
+        if let Some(request) = request
+            && let Err(error) = store
+                .set_request_outcome(&request.id, &log_offset.to_string())
+                .await
+        {
+            // It was typed, which is what counts; only a repeat would get another offset.
+            tracing::warn!(%error, "recording where input was typed");
+        }
+        Ok(log_offset)
+    }
+
+    fn first_answer(&self, session: &Session, outcome: Option<&str>) -> u64 {
+        let recorded = outcome.and_then(|outcome| outcome.parse().ok());
+        recorded.unwrap_or_else(|| self.spool_dir(session).map_or(0, |dir| dir.log_len()))
+    }
+
+    /// What a session's screen shows, or showed last.
+    ///
+    /// # Errors
+    /// When the host does not answer or nothing is left to show.
+    pub async fn peek(
+        &self,
+        session: &Session,
+        ansi: bool,
+        history_lines: u32,
+    ) -> Result<CaptureSessionResponse, Error> {
+        let mut client = self.host(&session.host)?.client();
+        let screen = client.capture_session(CaptureSessionRequest {
+            id: session.id.to_string(),
+            ansi,
+            history_lines,
+        });
+        match screen.await.map_err(failure) {
+            Ok(screen) => Ok(screen.into_inner()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(no_screen(session)),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The screen went with the tmux server; the log is on disk.
+fn no_screen(session: &Session) -> Error {
+    let name = &session.name;
+    let verb = match session.state {
+        SessionState::Lost => "recover",
+        _ => "restart",
+    };
+    Error::new(
+        ErrorKind::WrongState,
+        format!("the screen of session {name} is gone: its tmux server has ended"),
+    )
+    .with_hint(format!(
+        "outlast session logs {name} shows what it wrote; outlast session {verb} {name} starts it again"
+    ))
+    .about(session.id.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typing(text: usize, keys: usize) -> Typing {
+        Typing {
+            text: "x".repeat(text),
+            keys: vec!["a".to_owned(); keys],
+        }
+    }
+
+    #[test]
+    fn too_much_and_nothing_are_refused() {
+        for (text, keys) in [(TEXT_MAX + 1, 0), (0, KEYS_MAX + 1), (0, 0)] {
+            let error = typing(text, keys).check().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Usage, "{text} {keys}");
+        }
+        for (text, keys) in [(TEXT_MAX, 0), (0, KEYS_MAX), (1, 1)] {
+            assert_eq!(typing(text, keys).check(), Ok(()));
+        }
+    }
+}
