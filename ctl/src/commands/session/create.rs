@@ -1,0 +1,73 @@
+//! `session create`: a program in a new session. Answers when it runs, or is known not to.
+
+use outlast_client::v1::{CreateSessionRequest, SessionState};
+
+use crate::{
+    cli::SessionCreate,
+    context::{Context, request_id},
+    environment,
+    error::{Failure, Result},
+    pump::answer,
+    render::json,
+    terminal,
+};
+
+pub async fn create(ctx: &Context, args: SessionCreate) -> Result<u8> {
+    if args.attach {
+        super::attach::check()?;
+    }
+    let baggage = environment::pack(ctx, args.host.as_deref(), args.cwd.as_deref(), &args.env)?;
+    let request = CreateSessionRequest {
+        request_id: request_id(),
+        name: args.name,
+        host: args.host,
+        cwd: baggage.cwd,
+        command: args.command,
+        restart_command: args.restart_command,
+        base_env: baggage.base,
+        env: baggage.set,
+        size: terminal::is_there().then(terminal::size),
+    };
+    let created = ctx
+        .call(request, |daemon, request| async move {
+            daemon.sessions().create_session(request).await
+        })
+        .await?;
+    let session = super::sent(created.session, "session")?;
+    let session = super::made::wait(ctx, session).await?;
+    if let Some(failure) = super::made::failure(&session) {
+        if !args.attach {
+            return Err(failure);
+        }
+        // Attaching stands for the program: 126 and 127 are what a shell would say.
+        let code = ctx.tell(failure.of_program());
+        let own = session.exit_code.and_then(|code| u8::try_from(code).ok());
+        return Err(Failure::Exit(own.unwrap_or(code)));
+    }
+    let runs = session.state() == SessionState::Running;
+    if args.attach && runs {
+        return super::attach::of(ctx, session, false)
+            .await
+            .map_err(Failure::of_program);
+    }
+    if ctx.global.json {
+        answer(&json::line(&json::Session::from(&session)))?;
+    } else {
+        if runs {
+            ctx.note(&format!(
+                "session {}, attach with: outlast attach {}",
+                session.name, session.name
+            ));
+        } else {
+            ctx.note(&format!(
+                "session {} {}; its last screen: outlast session peek {}",
+                session.name,
+                super::how_it_ended(&session),
+                session.name
+            ));
+        }
+        answer(&format!("{}\n", session.id))?;
+    }
+    // What it was to be attached to has ended before.
+    Ok(if args.attach { super::code(&session) } else { 0 })
+}

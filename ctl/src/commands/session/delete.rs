@@ -1,0 +1,40 @@
+//! `session delete`: session, screen and log go, after a question.
+
+use outlast_client::v1::{DeleteSessionRequest, SessionState};
+
+use crate::{
+    cli::SessionDelete,
+    context::{Context, each, request_id},
+    error::Result,
+    render::json,
+};
+
+pub async fn delete(ctx: &Context, args: SessionDelete) -> Result<u8> {
+    let force = args.force;
+    each(ctx, &args.names, |name| async move {
+        let session = super::find(ctx, &name).await?;
+        let state = json::session_state(session.state()).unwrap_or_else(|| "state unknown".to_owned());
+        // What the daemon is going to refuse is not asked about, and force is an answer already.
+        let refused = matches!(session.state(), SessionState::Creating | SessionState::Running);
+        if !force && !refused {
+            ctx.confirm(&format!(
+                "delete session {} ({state}) with its screen and log",
+                session.name
+            ))?;
+        }
+        let request = DeleteSessionRequest {
+            request_id: request_id(),
+            // By id, so that exactly what was shown goes.
+            session: session.id,
+            force,
+        };
+        let done = ctx
+            .call(request, |daemon, request| async move {
+                daemon.sessions().delete_session(request).await
+            })
+            .await?;
+        let session = super::sent(done.session, "session")?;
+        super::done(ctx, &session, "was deleted")
+    })
+    .await
+}

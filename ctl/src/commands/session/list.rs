@@ -1,0 +1,26 @@
+//! `session list`: sessions, oldest first.
+
+use outlast_client::v1::{Activity, ListSessionsRequest};
+
+use crate::{
+    cli::SessionList,
+    context::Context,
+    error::Result,
+    render::{json, people},
+};
+
+pub async fn list(ctx: &Context, args: SessionList) -> Result<u8> {
+    let request = ListSessionsRequest {
+        states: super::states(&args.state),
+        hosts: args.host,
+        activities: if args.waiting {
+            vec![Activity::Waiting.into()]
+        } else {
+            Vec::new()
+        },
+    };
+    let sessions = super::all(ctx, request).await?;
+    let empty = "there are no such sessions; make one: outlast session create NAME";
+    ctx.list::<_, json::Session<'_>>(&sessions, || people::sessions(&sessions), empty)?;
+    Ok(0)
+}

@@ -1,0 +1,51 @@
+//! `session peek`: what is on the screen, as far down as there is something.
+
+use outlast_client::v1::PeekSessionRequest;
+use serde::Serialize;
+
+use crate::{
+    cli::SessionPeek,
+    context::Context,
+    error::Result,
+    pump::{answer, answer_bytes},
+    render::{escape::escape_lines, json},
+};
+
+#[derive(Serialize)]
+struct Screen<'a> {
+    session: json::Session<'a>,
+    screen: String,
+    columns: Option<u32>,
+    rows: Option<u32>,
+}
+
+pub async fn peek(ctx: &Context, args: SessionPeek) -> Result<u8> {
+    let request = PeekSessionRequest {
+        session: args.name,
+        ansi: args.ansi,
+        history_lines: 0,
+    };
+    let peeked = ctx
+        .call(request, |daemon, request| async move {
+            daemon.sessions().peek_session(request).await
+        })
+        .await?;
+    let text = String::from_utf8_lossy(&peeked.screen);
+    if ctx.global.json {
+        let session = super::sent(peeked.session, "session")?;
+        let screen = Screen {
+            session: json::Session::from(&session),
+            screen: text.into_owned(),
+            columns: peeked.size.map(|size| size.columns),
+            rows: peeked.size.map(|size| size.rows),
+        };
+        answer(&json::line(&screen))?;
+    } else if args.ansi {
+        answer_bytes(&peeked.screen)?;
+    } else if ctx.out.terminal {
+        answer(&escape_lines(&super::logs::last_lines(&text, None)))?;
+    } else {
+        answer_bytes(super::logs::last_lines(&text, None).as_bytes())?;
+    }
+    Ok(0)
+}

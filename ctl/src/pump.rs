@@ -1,0 +1,136 @@
+//! Output: answers at once, streams through a thread of their own.
+//!
+//! A stream goes through a bounded queue to one thread that writes both outputs in order. So a reader that does not
+//! read stops the stream, not the handling of Ctrl-C. Bytes are written as they came, in whole chunks.
+
+use std::{
+    io::{self, Write as _},
+    os::fd::AsFd,
+};
+
+use bytes::Bytes;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::{Failure, Result};
+
+/// Chunks on their way to the outputs; at 256 KiB each, 4 MiB.
+const QUEUE: usize = 16;
+
+/// Writes an answer to stdout.
+pub fn answer(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| out_failed(&error))
+}
+
+/// Writes bytes as an answer to stdout.
+pub fn answer_bytes(bytes: &[u8]) -> Result<()> {
+    write_all(io::stdout(), bytes).map_err(|error| out_failed(&error))
+}
+
+/// Writes a remark to stderr. When nobody reads that, nobody misses it.
+pub fn remark(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+fn out_failed(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        Failure::Closed
+    } else {
+        Failure::io("writing to", "stdout", error)
+    }
+}
+
+/// Where bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    Stdout,
+    Stderr,
+}
+
+/// The way to the thread that writes.
+#[derive(Debug)]
+pub struct Pump {
+    queue: mpsc::Sender<(Output, Bytes)>,
+    end: Option<oneshot::Receiver<io::Result<()>>>,
+}
+
+impl Pump {
+    /// Starts the thread.
+    pub fn start() -> Self {
+        let (queue, chunks) = mpsc::channel(QUEUE);
+        let (tell, end) = oneshot::channel();
+        std::thread::spawn(move || {
+            // When nobody waits for the end any more the process is about to leave.
+            let _ = tell.send(write_chunks(chunks));
+        });
+        Self {
+            queue,
+            end: Some(end),
+        }
+    }
+
+    /// Hands over bytes, waiting while the queue is full.
+    pub async fn write(&mut self, output: Output, bytes: Bytes) -> Result<()> {
+        if self.queue.send((output, bytes)).await.is_ok() {
+            return Ok(());
+        }
+        match self.verdict().await {
+            Err(error) => Err(error),
+            // The thread only leaves while the queue is open when writing failed.
+            Ok(()) => Err(Failure::Closed),
+        }
+    }
+
+    /// Waits until everything is written. Nothing can be written after that.
+    pub async fn finish(&mut self) -> Result<()> {
+        let (closed, _) = mpsc::channel(1);
+        self.queue = closed;
+        self.verdict().await
+    }
+
+    async fn verdict(&mut self) -> Result<()> {
+        match self.end.take() {
+            Some(end) => match end.await {
+                Ok(Err(error)) => Err(out_failed(&error)),
+                Ok(Ok(())) | Err(_) => Ok(()),
+            },
+            None => Ok(()),
+        }
+    }
+}
+
+fn write_chunks(mut chunks: mpsc::Receiver<(Output, Bytes)>) -> io::Result<()> {
+    while let Some((output, bytes)) = chunks.blocking_recv() {
+        match output {
+            Output::Stdout => write_all(io::stdout(), &bytes)?,
+            // A closed stderr loses remarks and the program's errors; that was the caller's choice.
+            Output::Stderr => drop(write_all(io::stderr(), &bytes)),
+        }
+    }
+    Ok(())
+}
+
+/// Writes everything, past any buffer, also to a descriptor that somebody made non-blocking.
+fn write_all(output: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(&output, bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let mut fds = [PollFd::new(&output, PollFlags::OUT)];
+                match poll(&mut fds, None) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}

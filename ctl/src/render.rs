@@ -1,0 +1,8 @@
+//! How answers look: tables for people, JSON for programs, text from outside made safe.
+
+pub mod escape;
+pub mod json;
+pub mod people;
+pub mod style;
+pub mod table;
+pub mod time;
