@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Measures the release build against its peers, in one run: medians of interleaved rounds, and what was promised.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+# shellcheck source=packaging/lib.sh
+. packaging/lib.sh
+
+case ${1:-} in
+    -h | --help)
+        cat <<'EOF'
+usage: packaging/bench.sh [FIGURE…]
+
+Builds the release and prints one line for each figure: ours, the peer's, the ratio, and what was promised.
+FIGURE narrows it down: idle status submit latency throughput jobs sessions. Everything runs in a sandbox of its own.
+
+Peers are looked for in OUTLAST_BENCH_PEERS (a directory) and PATH: pueue with pueued, tmux, tail. A peer that is
+not there is left out. OUTLAST_BENCH_ROUNDS says how many rounds there are (100).
+EOF
+        exit
+        ;;
+esac
+
+need_rust
+build_release
+# Like the release, so that the bench finds those very programs beside it.
+exec "${release_env[@]}" cargo bench --locked --quiet -p outlastd --bench compare -- "$@"

@@ -1,0 +1,150 @@
+# What the scripts here share: words for people, the toolchain, and system packages. Sourced, not run.
+# shellcheck shell=bash disable=SC2034 # what is set here is used by those who source it
+
+# Oldest Rust that builds this; the same as rust-version in Cargo.toml.
+RUST_NEEDED=1.95
+
+if [ -t 2 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then
+    bold=$'\e[1m' dim=$'\e[2m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
+else
+    bold='' dim='' red='' green='' plain=''
+fi
+
+# A new part of the work.
+step() { printf '\n%s==> %s%s\n' "$bold" "$*" "$plain" >&2; }
+# Something worth knowing.
+say() { printf '    %s\n' "$*" >&2; }
+# Something that is as it should be.
+good() { printf '    %s✓%s %s\n' "$green" "$plain" "$*" >&2; }
+# The end: what is wrong, then what helps.
+die() {
+    printf '%serror:%s %s\n' "$red" "$plain" "$1" >&2
+    shift
+    [ $# -eq 0 ] || printf 'hint: %s\n' "$@" >&2
+    exit 1
+}
+
+# Asks before something is done; ASSUME_YES answers for machines.
+confirm() {
+    [ "${ASSUME_YES:-}" = 1 ] && return
+    [ -t 0 ] || die "nobody is there to answer: $1" "run it again with --yes"
+    printf '    %s [Y/n] ' "$1" >&2
+    local answer
+    read -r answer
+    case $answer in '' | [Yy]*) ;; *) die "stopped, as you wished" ;; esac
+}
+
+# Finds cargo and checks that it is young enough.
+need_rust() {
+    local cargo_bin="${CARGO_HOME:-$HOME/.cargo}/bin"
+    if ! command -v cargo >/dev/null && [ -x "$cargo_bin/cargo" ]; then
+        PATH="$cargo_bin:$PATH"
+    fi
+    local get="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y && . \"\$HOME/.cargo/env\""
+    command -v cargo >/dev/null || die "the Rust toolchain is missing" "get it with: $get"
+    local version
+    version=$(rustc --version 2>/dev/null) || die "rustc does not run" "if rustup is installed: rustup default stable"
+    version=${version#rustc }
+    version=${version%% *}
+    if ! older_or_same "$RUST_NEEDED" "${version%%-*}"; then
+        local mend="rustup update stable && rustup default stable"
+        command -v rustup >/dev/null || mend="install a current one with: $get"
+        die "Rust $version is too old: $RUST_NEEDED or newer is needed" "$mend"
+    fi
+    good "Rust $version"
+}
+
+# True when version $1 is not newer than version $2.
+older_or_same() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
+
+# Runs something that talks a lot: one changing line on a terminal, all of it only when it fails.
+quietly() {
+    local log code=0 line
+    log=$(mktemp)
+    if [ -t 2 ]; then
+        "$@" 2>&1 | tee "$log" | while IFS= read -r line; do
+            printf '\r\e[K    %s%s%s' "$dim" "${line:0:70}" "$plain" >&2
+        done || code=$?
+        printf '\r\e[K' >&2
+    else
+        "$@" >"$log" 2>&1 || code=$?
+    fi
+    [ "$code" = 0 ] || cat "$log" >&2
+    rm -f "$log"
+    return "$code"
+}
+
+# Installs the packages given as `package=check`, where check is a program or an absolute path that shows that the
+# package is there. Only what is missing is installed, and nobody is asked for a password unasked.
+need_packages() {
+    local missing=() pair package check
+    for pair in "$@"; do
+        package=${pair%%=*} check=${pair#*=}
+        case $check in
+            /*) [ -e "$check" ] && continue ;;
+            *) command -v "$check" >/dev/null && continue ;;
+        esac
+        missing+=("$package")
+    done
+    if [ ${#missing[@]} -eq 0 ]; then
+        good "system packages: nothing is missing"
+        return
+    fi
+    command -v apt-get >/dev/null ||
+        die "missing: ${missing[*]}, and there is no apt-get to install them with" \
+            "install what your system calls these packages, then run this again"
+    local sudo=()
+    if [ "$(id -u)" != 0 ]; then
+        command -v sudo >/dev/null ||
+            die "missing: ${missing[*]}, and there is no sudo" "as root: apt-get install ${missing[*]}"
+        sudo=(sudo)
+    fi
+    say "missing: ${missing[*]}"
+    confirm "install with: ${sudo[*]:+sudo }apt-get install ${missing[*]}?"
+    say "installing, this may take a minute"
+    local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 -q)
+    quietly "${apt[@]}" update || die "apt-get update failed; what it said is above"
+    quietly "${apt[@]}" install -y --no-install-recommends "${missing[@]}" ||
+        die "apt-get install failed; what it said is above"
+    good "installed: ${missing[*]}"
+}
+
+# What it takes to build and run outlast.
+BUILD_PACKAGES=(
+    gcc=cc
+    libc6-dev=/usr/include/stdio.h
+    ca-certificates=/etc/ssl/certs/ca-certificates.crt
+    tmux=tmux
+)
+
+# What makes a program that needs no shared library: it starts in half the time, and a command line is all start-up.
+STATIC_FLAGS='-C target-feature=+crt-static -C relocation-model=static'
+
+# Builds the release. `release` is where the programs lie then, and `release_env` what cargo has to be run with for
+# more of the same. Static, where that can be linked here. The target is named so that the flags do not reach build
+# scripts and procedural macros, which cannot be static.
+build_release() {
+    local host
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    release=${CARGO_TARGET_DIR:-target}/release
+    release_env=(env)
+    if can_link_static "$host"; then
+        release=${CARGO_TARGET_DIR:-target}/$host/release
+        release_env+=("RUSTFLAGS=${RUSTFLAGS:+$RUSTFLAGS }$STATIC_FLAGS" "CARGO_BUILD_TARGET=$host")
+    else
+        say "programs without shared libraries cannot be linked here; ordinary ones start a little slower"
+    fi
+    "${release_env[@]}" cargo build --release --locked --workspace --bins
+}
+
+# True when a static program can be linked for this target and runs.
+can_link_static() {
+    case $1 in *-linux-gnu) ;; *) return 1 ;; esac
+    local dir code=0
+    dir=$(mktemp -d)
+    # shellcheck disable=SC2086 # they are several words
+    { echo 'fn main() {}' | rustc $STATIC_FLAGS --target "$1" -o "$dir/probe" - && "$dir/probe"; } \
+        >/dev/null 2>&1 || code=1
+    rm -rf "$dir"
+    return "$code"
+}

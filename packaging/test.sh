@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Installs what the tests need and runs them all; CI runs this very script.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "$0")")/.."
+# shellcheck source=packaging/lib.sh
+. packaging/lib.sh
+
+usage() {
+    cat <<'EOF'
+usage: packaging/test.sh [--yes] [--only lint|tests]
+
+Checks formatting, lints, documentation, scripts and dependencies, then runs every test. Installs what is
+missing for that (it asks before it uses sudo). Everything is built and kept in target/.
+
+  --yes          answer every question with yes
+  --only lint    the checks without the tests
+  --only tests   the tests without the checks
+  --help         this text
+
+Environment: OUTLAST_SEED repeats random choices, OUTLAST_KILLS says how often the kill loop kills (200).
+EOF
+}
+
+only=all
+while [ $# -gt 0 ]; do
+    case $1 in
+        -y | --yes) ASSUME_YES=1 ;;
+        -h | --help) usage && exit ;;
+        --only)
+            only=${2:-}
+            shift
+            case $only in lint | tests) ;; *) die "--only takes lint or tests" ;; esac
+            ;;
+        *) usage >&2 && die "what is $1?" ;;
+    esac
+    shift
+done
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+begun=$SECONDS
+
+step "Looking for what it takes"
+need_rust
+need_packages "${BUILD_PACKAGES[@]}" python3=python3 shellcheck=shellcheck \
+    python3-venv="$(python3 -c 'import ensurepip; print(ensurepip.__file__)' 2>/dev/null || echo /missing)"
+for tool in fmt clippy; do
+    cargo "$tool" --version >/dev/null 2>&1 && continue
+    component=${tool/fmt/rustfmt}
+    say "missing: $component"
+    command -v rustup >/dev/null || die "$component is missing" "install it from where your Rust came from"
+    confirm "install with: rustup component add $component?"
+    rustup component add "$component" >&2
+done
+
+lint() {
+    step "Formatting"
+    cargo fmt --all --check || die "the code is not formatted" "cargo fmt --all"
+    good "formatted"
+    step "Lints"
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    step "Documentation"
+    # Private items too: these pages are for those who work on it.
+    RUSTDOCFLAGS='-D warnings -A rustdoc::private_intra_doc_links' cargo doc --workspace --no-deps --document-private-items --locked
+    step "Scripts"
+    shellcheck -x packaging/*.sh .ci/run
+    good "shellcheck finds nothing"
+    step "Dependencies"
+    if cargo deny --version >/dev/null 2>&1; then
+        cargo deny --all-features check --hide-inclusion-graph bans licenses sources
+    else
+        say "skipped, because cargo-deny is not installed (cargo install --locked cargo-deny)"
+    fi
+}
+
+# A Python with the stock gRPC library, for the program in the README.
+python_for_readme() {
+    step "Python for the README's program"
+    venv=${CARGO_TARGET_DIR:-$PWD/target}/test-venv
+    if ! "$venv/bin/python" -c 'import grpc_reflection' 2>/dev/null; then
+        python3 -m venv "$venv"
+        "$venv/bin/pip" install --quiet --disable-pip-version-check 'grpcio==1.*' 'grpcio-reflection==1.*' ||
+            die "grpcio could not be installed into $venv"
+    fi
+    good "$("$venv/bin/python" -c 'import grpc; print("grpcio", grpc.__version__)')"
+    export OUTLAST_TEST_PYTHON=$venv/bin/python
+}
+
+tests() {
+    python_for_readme
+    step "Building the programs"
+    cargo build --workspace --bins --locked
+    step "Tests"
+    if cargo nextest --version >/dev/null 2>&1; then
+        # Examples in documentation are not nextest's business; they go first, so that its summary closes the run.
+        cargo test --workspace --locked --doc --quiet
+        cargo nextest run --workspace --locked --profile ci
+    else
+        say "cargo-nextest is not installed, so cargo runs them one program after the other"
+        cargo test --workspace --locked --no-fail-fast
+    fi
+}
+
+[ "$only" = tests ] || lint
+[ "$only" = lint ] || tests
+step "All is well, after $((SECONDS - begun)) s"
