@@ -50,6 +50,9 @@ pub enum SocketError {
         /// Its permission bits.
         mode: u32,
     },
+    /// A daemon with another state directory serves there.
+    #[error("another outlastd, with another state directory, listens on {}", .0.display())]
+    Taken(PathBuf),
     /// The program at the other end runs as another user.
     #[error("the program that serves {} runs as user {uid}, not as you", path.display())]
     Impostor {
@@ -195,14 +198,18 @@ pub struct Listener(RawListener);
 
 impl Listener {
     /// Listens at `path`, whose directory is made private first. Whoever calls this holds the daemon's lock, so a
-    /// socket that lies there is a dead daemon's and is removed.
+    /// socket that lies there is a dead daemon's and is removed; only a daemon with another state directory can
+    /// still serve it, and keeps it.
     ///
     /// # Errors
-    /// When the directory is not ours alone, the path is too long, or the system refuses.
+    /// When the directory is not ours alone, the path is too long, somebody serves there, or the system refuses.
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
         check_length(path)?;
         if let Some(dir) = path.parent() {
             private_dir(dir)?;
+        }
+        if stays_served(path) {
+            return Err(SocketError::Taken(path.to_owned()));
         }
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -252,6 +259,39 @@ pub async fn connect(path: &Path) -> Result<Connection, SocketError> {
             uid: connection.peer().uid,
         })
     }
+}
+
+/// Whether somebody listens on a socket. It never blocks, whatever the listener does.
+#[must_use]
+pub fn is_served(path: &Path) -> bool {
+    use rustix::{
+        io::Errno,
+        net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
+    };
+    let connected = SocketAddrUnix::new(path).and_then(|address| {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let caller = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&caller, &address)
+    });
+    // With a full queue there is a listener all the more.
+    matches!(connected, Ok(()) | Err(Errno::AGAIN))
+}
+
+/// Whether somebody goes on listening: a daemon that was just killed loses its lock an instant before its socket.
+fn stays_served(path: &Path) -> bool {
+    const LOOKS: usize = 20;
+    const BETWEEN: rustix::event::Timespec = rustix::event::Timespec {
+        tv_sec: 0,
+        tv_nsec: 25_000_000,
+    };
+    (0..LOOKS).all(|_| {
+        let served = is_served(path);
+        if served {
+            // An interrupted pause is a shorter one.
+            let _ = rustix::event::poll(&mut [], Some(&BETWEEN));
+        }
+        served
+    })
 }
 
 fn check_length(path: &Path) -> Result<(), SocketError> {

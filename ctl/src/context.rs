@@ -89,9 +89,21 @@ impl Context {
     /// The daemon, started when that is needed and allowed.
     pub async fn daemon(&self) -> Result<Daemon> {
         let current = self.current.borrow().clone();
-        match current {
-            Some(daemon) => Ok(daemon),
-            None => Ok(self.connect(self.start()).await?),
+        if let Some(daemon) = current {
+            return Ok(daemon);
+        }
+        match self.connect(self.start()).await {
+            Ok(daemon) => Ok(daemon),
+            // It was there and died in the moment of answering.
+            Err(error @ ClientError::Broken(_)) => {
+                Patience::new(CALL_PATIENCE).reconnect(self, error).await?;
+                let back = self.current.borrow().clone();
+                match back {
+                    Some(daemon) => Ok(daemon),
+                    None => Ok(self.connect(self.start()).await?),
+                }
+            }
+            Err(error) => Err(error.into()),
         }
     }
 

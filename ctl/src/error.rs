@@ -289,6 +289,9 @@ fn socket(error: &SocketError) -> Failure {
                 path.display()
             ))
         }
+        SocketError::Taken(_) => failure
+            .recode(4, "wrong_state")
+            .hint("name your own socket with --socket"),
         SocketError::Open { path, .. } => failure
             .recode(5, "not_permitted")
             .hint(format!("chmod 700 {}", path.display())),

@@ -111,6 +111,23 @@ fn a_second_daemon_says_who_runs_and_exits_4() {
     assert!(sandbox.socket().exists());
 }
 
+/// Two homes of one user can come to share a socket's place; the one who serves there keeps it.
+#[test]
+fn a_socket_that_another_daemon_serves_is_left_alone() {
+    let (sandbox, other) = (Sandbox::new(), Sandbox::new());
+    let first = ready(&sandbox);
+    let before = fs::metadata(sandbox.socket()).unwrap().ino();
+    let socket = sandbox.socket();
+    let (error, exit) = refused(&other, &["--socket", socket.to_str().unwrap()]);
+    assert_eq!(
+        (exit, &error["kind"]),
+        (4, &Value::from("wrong_state")),
+        "{error}"
+    );
+    assert_eq!(fs::metadata(sandbox.socket()).unwrap().ino(), before);
+    assert!(first.is_running());
+}
+
 /// After a kill the socket's file and the note stay; the next daemon is not held up by either.
 #[test]
 fn a_killed_daemons_leftovers_are_replaced() {

@@ -156,6 +156,7 @@ fn helper(status: &Status) -> Error {
 fn socket(error: &SocketError) -> Error {
     let kind = match error {
         SocketError::TooLong(_) => ErrorKind::Usage,
+        SocketError::Taken(_) => ErrorKind::WrongState,
         SocketError::Foreign { .. }
         | SocketError::NotADirectory(_)
         | SocketError::Open { .. }

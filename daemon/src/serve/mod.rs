@@ -162,6 +162,9 @@ pub fn socket_hint(error: &SocketError) -> Option<String> {
         )),
         SocketError::NotADirectory(path) => Some(format!("remove {}", path.display())),
         SocketError::Open { path, .. } => Some(format!("chmod 700 {}", path.display())),
+        SocketError::Taken(_) => {
+            Some("stop that one, or give this one a socket of its own: outlastd --socket PATH".to_owned())
+        }
         SocketError::Impostor { .. } | SocketError::Io { .. } => None,
     }
 }

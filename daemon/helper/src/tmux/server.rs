@@ -5,17 +5,13 @@ use std::{
     env,
     ffi::OsString,
     io,
-    path::Path,
     pin::Pin,
     process::{Output, Stdio},
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use rustix::{
-    io::Errno,
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
-};
+use outlast_client::socket::is_served;
 use tokio::{
     process::Command,
     sync::{Mutex, Notify, watch},
@@ -216,7 +212,7 @@ impl Tmux {
 
     /// Whether somebody listens on the socket.
     fn listens(&self) -> bool {
-        listens(&self.place.socket)
+        is_served(&self.place.socket)
     }
 
     fn address(&self, command: &mut Command) {
@@ -348,18 +344,6 @@ fn follow(
     })
 }
 
-/// Whether somebody listens on a socket. Never waits: a server that is stopped does not take its callers, and once
-/// their queue is full, connecting in the ordinary way waits until it goes on.
-fn listens(socket: &Path) -> bool {
-    let connected = SocketAddrUnix::new(socket).and_then(|address| {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let caller = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        connect(&caller, &address)
-    });
-    // With a full queue there is a listener all the more.
-    matches!(connected, Ok(()) | Err(Errno::AGAIN))
-}
-
 fn tmux() -> Command {
     let mut command = Command::new("tmux");
     clean(&mut command);
@@ -393,14 +377,14 @@ mod tests {
     fn a_listener_that_takes_nobody_holds_nobody_up() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        assert!(!listens(&path));
+        assert!(!is_served(&path));
         let listener = UnixListener::bind(&path).unwrap();
         rustix::net::listen(&listener, 2).unwrap();
         let (done, over) = std::sync::mpsc::channel();
         let asked = path.clone();
-        std::thread::spawn(move || done.send((0..10).all(|_| listens(&asked))));
+        std::thread::spawn(move || done.send((0..10).all(|_| is_served(&asked))));
         assert_eq!(over.recv_timeout(Duration::from_secs(30)), Ok(true));
         drop(listener);
-        assert!(!listens(&path));
+        assert!(!is_served(&path));
     }
 }
