@@ -414,6 +414,19 @@ pub struct JobCancel {
     /// Time between TERM and KILL (default: 10s)
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub grace: Option<Duration>,
+    #[command(flatten)]
+    pub until: UntilEnded,
+}
+
+/// When a verb returns that ends something.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct UntilEnded {
+    /// Stop waiting for the end after so long; it comes all the same (default: the grace and 15s)
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
+    /// Return at once, and do not wait for the end
+    #[arg(long, alias = "no-wait", conflicts_with = "timeout")]
+    pub no_block: bool,
 }
 
 #[derive(Debug, Args)]
@@ -563,6 +576,8 @@ pub struct SessionStop {
     /// Time between TERM and KILL (default: 5s)
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub grace: Option<Duration>,
+    #[command(flatten)]
+    pub until: UntilEnded,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ mod completion;
 mod config;
 mod daemon;
 mod doctor;
+mod ending;
 mod events;
 mod host;
 mod job;

@@ -331,11 +331,7 @@ impl<'a> LogFollower<'a> {
             let line = json::line(&json::JobLine::from(job));
             return self.pump.write(Output::Stdout, line.into()).await;
         }
-        let away = match job.link() {
-            v1::Link::Up | v1::Link::Unspecified => None,
-            link => json::link(link),
-        };
-        match (job.state(), away) {
+        match (job.state(), away(job.link())) {
             (v1::JobState::Queued, Some(link)) => {
                 self.ctx
                     .note(&format!("outlast: queued; host {} is away ({link})", job.host));
@@ -352,6 +348,14 @@ impl<'a> LogFollower<'a> {
             _ => self.queued = None,
         }
         Ok(())
+    }
+}
+
+/// The word for the link to a host that is not there now.
+pub fn away(link: v1::Link) -> Option<String> {
+    match link {
+        v1::Link::Up | v1::Link::Unspecified => None,
+        link => json::link(link),
     }
 }
 

@@ -39,7 +39,50 @@ fn a_session_can_be_used_in_the_moment_it_was_created() {
     let gone = ok(&sandbox, &["session", "create", "gone", "--", "cat"]);
     assert!(gone.err().contains("outlast attach gone"), "{gone}");
     drop(ok(&sandbox, &["session", "stop", "gone"]));
-    drop(ok(&sandbox, &["session", "wait", "gone"]));
+    drop(ok(&sandbox, &["--yes", "session", "delete", "gone"]));
+}
+
+/// Programs that hear neither TERM nor HUP: only the end of the grace ends them.
+const DEAF: &str = "trap '' HUP TERM; echo up; while :; do sleep 60 & wait; done";
+
+#[test]
+fn what_was_stopped_or_cancelled_has_ended_when_the_verb_returns() {
+    let sandbox = Sandbox::new();
+    for name in ["one", "two"] {
+        drop(ok(&sandbox, &["session", "create", name, "--", "sh", "-c", DEAF]));
+        drop(ok(
+            &sandbox,
+            &["run", "-d", "--name", name, "--", "sh", "-c", DEAF],
+        ));
+        let up = [
+            "session", "wait", name, "--until", "output", "--match", "up", "--from", "start",
+        ];
+        drop(ok(&sandbox, &up));
+        drop(sandbox.wait_job(name, |state| state == "running"));
+    }
+    let stopped = ok(&sandbox, &["session", "stop", "one", "two", "--grace", "300ms"]);
+    assert_eq!(
+        stopped.err(),
+        "session one was stopped by SIGKILL\nsession two was stopped by SIGKILL\n"
+    );
+    drop(ok(&sandbox, &["--yes", "session", "delete", "one"]));
+    let again = ok(&sandbox, &["session", "stop", "two"]);
+    assert!(again.err().contains("had already ended"), "{again}");
+    // Restarting returns when the program runs again, and removing when it is gone.
+    drop(ok(&sandbox, &["session", "restart", "two"]));
+    let pid = ok(&sandbox, &["--json", "session", "show", "two"]).json()["pid"].as_u64();
+    let pid = pid.expect("a restarted session runs");
+    drop(ok(&sandbox, &["session", "delete", "two", "--force"]));
+    assert!(!sandbox.processes().contains(&u32::try_from(pid).unwrap()));
+
+    let cancelled = ok(&sandbox, &["--json", "job", "cancel", "one", "--grace", "300ms"]);
+    assert_eq!(cancelled.json()["state"], "cancelled");
+    let left = sandbox
+        .outlast(&["job", "cancel", "two", "--grace", "1m", "--timeout", "1ms"])
+        .code(124);
+    assert!(left.err().contains("is still being cancelled"), "{left}");
+    let shorter = ok(&sandbox, &["job", "cancel", "two", "--grace", "1ms"]);
+    assert!(shorter.err().ends_with("was cancelled by SIGKILL\n"), "{shorter}");
 }
 
 #[test]
@@ -104,7 +147,6 @@ fn deleting_asks_where_there_is_something_to_ask() {
     );
     drop(ok(&sandbox, &["session", "delete", "runs", "--force"]));
     drop(ok(&sandbox, &["session", "stop", "ended"]));
-    drop(ok(&sandbox, &["session", "wait", "ended"]));
     let unanswered = sandbox.outlast(&["session", "delete", "ended"]).code(2);
     assert!(unanswered.err().contains("--yes"), "{unanswered}");
     drop(ok(&sandbox, &["--yes", "session", "delete", "ended"]));

@@ -34,6 +34,7 @@ pub struct Script {
     pub create_job: Option<Answers<v1::CreateJobRequest, v1::CreateJobResponse>>,
     pub cancel_job: Option<Answers<v1::CancelJobRequest, v1::CancelJobResponse>>,
     pub job_log: Option<Streams<v1::ReadJobLogRequest, v1::ReadJobLogResponse>>,
+    pub stop_session: Option<Answers<v1::StopSessionRequest, v1::StopSessionResponse>>,
     pub wait_session: Option<Streams<v1::WaitSessionRequest, v1::WaitSessionResponse>>,
     pub events: Option<Streams<v1::ReadEventsRequest, v1::ReadEventsResponse>>,
     pub daemon: Option<Answers<v1::GetDaemonRequest, v1::GetDaemonResponse>>,

@@ -180,7 +180,7 @@ impl v1::session_service_server::SessionService for Services {
         &self,
         request: Request<v1::StopSessionRequest>,
     ) -> Result<Response<v1::StopSessionResponse>, Status> {
-        answered::<v1::StopSessionRequest, v1::StopSessionResponse>(None, request)
+        answered(self.0.lock().unwrap().stop_session.as_mut(), request)
     }
 
     async fn restart_session(

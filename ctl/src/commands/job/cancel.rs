@@ -1,40 +1,92 @@
-//! `job cancel`: TERM, and KILL after the grace.
+//! `job cancel`: TERM, and KILL after the grace. Returns when the jobs have ended.
 
-use outlast_client::v1::CancelJobRequest;
+use std::time::Duration;
 
+use outlast_client::v1::{self, CancelJobRequest, CancelJobResponse};
+
+use super::wait::until_ended;
 use crate::{
     cli::JobCancel,
-    context::{Context, each, request_id},
-    error::Result,
+    commands::ending::{Ending, Thing, Words},
+    context::{Context, request_id},
+    error::{Failure, Result},
     pump::answer,
-    render::{json, people::job_title},
+    render::{
+        json,
+        people::{job_handle, job_title},
+    },
 };
 
+/// Time between TERM and KILL.
+const GRACE: Duration = Duration::from_secs(10);
+
+const WORDS: Words = Words {
+    noun: "job",
+    done: "cancelled",
+};
+
+impl Thing for v1::Job {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn title(&self) -> String {
+        job_title(self)
+    }
+
+    fn handle(&self) -> &str {
+        job_handle(self)
+    }
+
+    fn host(&self) -> (&str, v1::Link) {
+        (&self.host, self.link())
+    }
+}
+
 pub async fn cancel(ctx: &Context, args: JobCancel) -> Result<u8> {
-    let grace = args.grace.and_then(super::wire);
-    each(ctx, &args.names, |job| async move {
-        let request = CancelJobRequest {
-            request_id: request_id(),
-            job,
-            grace,
-        };
-        let done = ctx
-            .call(request, |daemon, request| async move {
-                daemon.jobs().cancel_job(request).await
-            })
-            .await?;
-        let job = super::sent(done.job, "job")?;
-        if ctx.global.json {
-            answer(&json::line(&json::Job::from(&job)))
-        } else {
-            if done.already_ended {
-                let how = super::how_it_stands(&job);
-                ctx.note(&format!("job {} had ended before: it {how}", job_title(&job)));
-            } else {
-                ctx.note(&format!("job {} is being cancelled", job_title(&job)));
-            }
-            Ok(())
+    let grace = args.grace.unwrap_or(GRACE);
+    let mut ending = Ending::new(WORDS, args.until, grace);
+    for name in args.names {
+        match ask(ctx, name, grace, &mut ending).await {
+            Ok(()) => {}
+            Err(Failure::Closed) => return Err(Failure::Closed),
+            Err(failure) => ending.failed(ctx.tell(failure)),
         }
-    })
-    .await
+    }
+    ending
+        .wait(ctx, |id, resume| async move {
+            let job = until_ended(ctx, &id, &resume).await?;
+            told(ctx, &job, &super::how_it_stands(&job))
+        })
+        .await
+}
+
+async fn ask(ctx: &Context, job: String, grace: Duration, ending: &mut Ending<v1::Job>) -> Result<()> {
+    let request = CancelJobRequest {
+        request_id: request_id(),
+        job,
+        grace: super::wire(grace),
+    };
+    let CancelJobResponse { job, already_ended } = ctx
+        .call(request, |daemon, request| async move {
+            daemon.jobs().cancel_job(request).await
+        })
+        .await?;
+    let job = super::sent(job, "job")?;
+    if already_ended {
+        let what = format!("had ended before: it {}", super::how_it_stands(&job));
+        return told(ctx, &job, &what);
+    }
+    match ending.asked(job) {
+        Some((job, what)) => told(ctx, &job, &what),
+        None => Ok(()),
+    }
+}
+
+fn told(ctx: &Context, job: &v1::Job, what: &str) -> Result<()> {
+    if ctx.global.json {
+        return answer(&json::line(&json::Job::from(job)));
+    }
+    ctx.note(&format!("job {} {what}", job_title(job)));
+    Ok(())
 }

@@ -70,7 +70,7 @@ fn told(ctx: &Context, job: &v1::Job) -> Result<u8> {
 }
 
 /// Waits for a job's end across broken connections.
-async fn until_ended(ctx: &Context, id: &str, resume: &str) -> Result<v1::Job> {
+pub async fn until_ended(ctx: &Context, id: &str, resume: &str) -> Result<v1::Job> {
     let mut patience = Patience::new(PATIENCE);
     loop {
         let daemon = ctx.daemon().await?;

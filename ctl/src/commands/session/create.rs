@@ -58,6 +58,8 @@ pub async fn create(ctx: &Context, args: SessionCreate) -> Result<u8> {
                 "session {}, attach with: outlast attach {}",
                 session.name, session.name
             ));
+        } else if let Some(kept) = super::made::kept(&session) {
+            ctx.note(&format!("session {} {kept}", session.name));
         } else {
             ctx.note(&format!(
                 "session {} {}; its last screen: outlast session peek {}",

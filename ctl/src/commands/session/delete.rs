@@ -6,6 +6,7 @@ use crate::{
     cli::SessionDelete,
     context::{Context, each, request_id},
     error::Result,
+    follow::waiting,
     render::json,
 };
 
@@ -28,11 +29,13 @@ pub async fn delete(ctx: &Context, args: SessionDelete) -> Result<u8> {
             session: session.id,
             force,
         };
-        let done = ctx
-            .call(request, |daemon, request| async move {
-                daemon.sessions().delete_session(request).await
-            })
-            .await?;
+        let what = format!("session {} is still being deleted", session.name);
+        let resume = format!("outlast session show {}", session.name);
+        // Answered when it is gone, which takes a while where its program does not want to end.
+        let gone = ctx.call(request, |daemon, request| async move {
+            daemon.sessions().delete_session(request).await
+        });
+        let done = Box::pin(waiting(ctx, None, &what, || resume.clone(), gone)).await?;
         let session = super::sent(done.session, "session")?;
         super::done(ctx, &session, "was deleted")
     })

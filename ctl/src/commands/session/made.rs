@@ -10,7 +10,7 @@ use outlast_client::{
 use crate::{
     context::Context,
     error::{Failure, Result},
-    follow::{PATIENCE, Patience, cut, ended, waiting},
+    follow::{PATIENCE, Patience, away, cut, ended, waiting},
 };
 
 /// How long a session may take to have a terminal before it is worth a word.
@@ -19,9 +19,10 @@ const WITHIN: Duration = Duration::from_secs(15);
 /// Exit codes of a program that could not be started: not executable, not there.
 const UNSTARTABLE: [i32; 2] = [126, 127];
 
-/// Waits until a session that is being created has a terminal, or has come to an end before.
+/// Waits until a session that is being created has a terminal, or has come to an end before. One whose host is away
+/// is not waited for; see [`kept`].
 pub async fn wait(ctx: &Context, session: v1::Session) -> Result<v1::Session> {
-    if session.state() != SessionState::Creating {
+    if session.state() != SessionState::Creating || kept(&session).is_some() {
         return Ok(session);
     }
     let resume = format!("outlast session show {}", session.name);
@@ -77,6 +78,16 @@ async fn once(ctx: &Context, id: &str) -> Result<std::result::Result<v1::Session
             return Ok(Ok(now));
         }
     }
+}
+
+/// What to say of a session that cannot be made yet because its host is away.
+pub fn kept(session: &v1::Session) -> Option<String> {
+    let creating = session.state() == SessionState::Creating;
+    let link = away(session.link()).filter(|_| creating)?;
+    Some(format!(
+        "will be started when host {} is back; it is away ({link})",
+        session.host
+    ))
 }
 
 /// The failure to tell of a session whose program could not be started.

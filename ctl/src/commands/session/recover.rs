@@ -54,7 +54,8 @@ pub async fn recover(ctx: &Context, args: SessionRecover) -> Result<u8> {
             if let Some(failure) = super::made::failure(&session) {
                 return Err(failure);
             }
-            return super::done(ctx, &session, &format!("is back, running {runs}"));
+            let what = super::made::kept(&session).unwrap_or_else(|| format!("is back, running {runs}"));
+            return super::done(ctx, &session, &what);
         }
         if ctx.global.json {
             return answer(&json::line(&Plan {

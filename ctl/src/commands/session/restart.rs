@@ -49,10 +49,11 @@ pub async fn restart(ctx: &Context, args: SessionRestart) -> Result<u8> {
             .await?;
         let session = super::sent(done.session, "session")?;
         let session = super::made::wait(ctx, session).await?;
-        match super::made::failure(&session) {
-            Some(failure) => Err(failure),
-            None => super::done(ctx, &session, "started again"),
+        if let Some(failure) = super::made::failure(&session) {
+            return Err(failure);
         }
+        let what = super::made::kept(&session).unwrap_or_else(|| "started again".to_owned());
+        super::done(ctx, &session, &what)
     })
     .await
 }

@@ -1,33 +1,88 @@
-//! `session stop`: the program ends, the last screen stays.
+//! `session stop`: the program ends, the last screen stays. Returns when it has ended.
 
-use outlast_client::v1::StopSessionRequest;
+use std::time::Duration;
 
+use outlast_client::v1::{self, StopSessionRequest, StopSessionResponse};
+
+use super::wait::{self, Condition};
 use crate::{
     cli::SessionStop,
-    context::{Context, each, request_id},
-    error::Result,
+    commands::ending::{Ending, Thing, Words},
+    context::{Context, request_id},
+    error::{Failure, Result},
 };
 
+/// Time between TERM and KILL.
+const GRACE: Duration = Duration::from_secs(5);
+
+const WORDS: Words = Words {
+    noun: "session",
+    done: "stopped",
+};
+
+impl Thing for v1::Session {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn title(&self) -> String {
+        self.name.clone()
+    }
+
+    fn handle(&self) -> &str {
+        &self.name
+    }
+
+    fn host(&self) -> (&str, v1::Link) {
+        (&self.host, self.link())
+    }
+}
+
 pub async fn stop(ctx: &Context, args: SessionStop) -> Result<u8> {
-    let grace = args.grace.and_then(super::wire);
-    each(ctx, &args.names, |session| async move {
-        let request = StopSessionRequest {
-            request_id: request_id(),
-            session,
-            grace,
-        };
-        let done = ctx
-            .call(request, |daemon, request| async move {
-                daemon.sessions().stop_session(request).await
-            })
-            .await?;
-        let session = super::sent(done.session, "session")?;
-        let what = if done.already_ended {
-            format!("had already ended: {}", super::how_it_ended(&session))
-        } else {
-            "is being stopped".to_owned()
-        };
-        super::done(ctx, &session, &what)
-    })
-    .await
+    let grace = args.grace.unwrap_or(GRACE);
+    let mut ending = Ending::new(WORDS, args.until, grace);
+    for name in args.names {
+        match ask(ctx, name, grace, &mut ending).await {
+            Ok(()) => {}
+            Err(Failure::Closed) => return Err(Failure::Closed),
+            Err(failure) => ending.failed(ctx.tell(failure)),
+        }
+    }
+    ending
+        .wait(ctx, |id, resume| async move {
+            let done = wait::until(ctx, &id, &Condition::exited(), &resume).await?;
+            let session = super::sent(done.session, "session")?;
+            super::done(ctx, &session, &super::how_it_ended(&session))
+        })
+        .await
+}
+
+async fn ask(
+    ctx: &Context,
+    session: String,
+    grace: Duration,
+    ending: &mut Ending<v1::Session>,
+) -> Result<()> {
+    let request = StopSessionRequest {
+        request_id: request_id(),
+        session,
+        grace: super::wire(grace),
+    };
+    let StopSessionResponse {
+        session,
+        already_ended,
+    } = ctx
+        .call(request, |daemon, request| async move {
+            daemon.sessions().stop_session(request).await
+        })
+        .await?;
+    let session = super::sent(session, "session")?;
+    if already_ended {
+        let what = format!("had already ended: {}", super::how_it_ended(&session));
+        return super::done(ctx, &session, &what);
+    }
+    match ending.asked(session) {
+        Some((session, what)) => super::done(ctx, &session, &what),
+        None => Ok(()),
+    }
 }

@@ -60,6 +60,15 @@ impl Condition {
         Ok(Self { until, pattern, from })
     }
 
+    /// The end of the program, in whatever way.
+    pub fn exited() -> Self {
+        Self {
+            until: SessionCondition::Exited,
+            pattern: None,
+            from: None,
+        }
+    }
+
     fn flags(&self) -> String {
         match (self.until, &self.pattern) {
             (SessionCondition::Output, Some(pattern)) => {
@@ -117,19 +126,29 @@ pub async fn of(
     waiting(ctx, limit, &what, || resume.clone(), all).await
 }
 
-async fn one(ctx: &Context, session: &v1::Session, condition: &Condition, resume: &str) -> Result<()> {
+/// Waits for one session across broken connections.
+pub async fn until(
+    ctx: &Context,
+    id: &str,
+    condition: &Condition,
+    resume: &str,
+) -> Result<v1::SessionWaitDone> {
     let mut patience = Patience::new(PATIENCE);
     let mut from = condition.from;
-    let done = loop {
-        match once(ctx, &session.id, condition, &mut from, &mut patience).await? {
-            Ok(done) => break done,
+    loop {
+        match once(ctx, id, condition, &mut from, &mut patience).await? {
+            Ok(done) => return Ok(done),
             Err(error) if error.can_go_on() => patience
                 .reconnect(ctx, error)
                 .await
                 .map_err(|failure| failure.hint(resume))?,
             Err(error) => return Err(ended(error, resume)),
         }
-    };
+    }
+}
+
+async fn one(ctx: &Context, session: &v1::Session, condition: &Condition, resume: &str) -> Result<()> {
+    let done = until(ctx, &session.id, condition, resume).await?;
     let now = super::sent(done.session, "session")?;
     if ctx.global.json {
         answer(&json::line(&Outcome {
