@@ -38,6 +38,7 @@ use outlast_client::{
     v1::{Error, ErrorKind},
 };
 use outlast_store::{Notice, Store};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -113,6 +114,9 @@ async fn serve(
     let shutdown = Shutdown::new();
     // Listened to from here on, so that a signal during a long start ends the daemon in good order.
     let signals = Signals::listen(shutdown.clone()).map_err(failure)?;
+    let (serving, started) = oneshot::channel();
+    // Not among the tasks that the end waits for: it listens for a second signal until the very end.
+    tokio::spawn(signals.run(started));
     let owner = lock::owner(&places.state_dir, lock).map_err(failure)?.to_string();
     let tasks = TaskTracker::new();
 
@@ -141,8 +145,6 @@ async fn serve(
     let work = Work::start(&app, lost_rows).await?;
     let services = rpc::services(&app, &work).await.map_err(failure)?;
     let door = Door::open(socket).map_err(failure)?;
-    // Not among the tasks that the end waits for: it listens for a second signal until the very end.
-    tokio::spawn(signals.run());
     app.tasks
         .spawn(housekeeping::run(Arc::clone(&app), work.jobs.clone()));
     if let Some(every) = manager.watchdog() {
@@ -161,6 +163,8 @@ async fn serve(
     tracing::info!(version = VERSION, socket = %socket.display(), "serving");
 
     let last_resort = LastResort::arm(app.shutdown.clone());
+    // Nobody listens when no signal can come any more, which is fine.
+    let _told = serving.send(());
     let served = serve::run(door, services, &app.shutdown).await;
     manager.stopping();
 

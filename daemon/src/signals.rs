@@ -3,7 +3,10 @@
 
 use std::io;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
 
 use crate::shutdown::{Ending, Shutdown};
 
@@ -33,14 +36,18 @@ impl Signals {
         })
     }
 
-    /// Announces the end at the first signal and leaves at the second.
-    pub async fn run(mut self) {
+    /// Announces the end at the first signal, though not before the daemon is `serving`, and leaves at the second.
+    pub async fn run(mut self, serving: oneshot::Receiver<()>) {
         self.next().await;
         tracing::info!("told to stop by a signal");
+        tokio::select! {
+            // A start that failed drops the sender, and ends the daemon by itself.
+            _ = serving => {}
+            () = self.next() => leave(),
+        }
         self.shutdown.begin(Ending::Stop);
         self.next().await;
-        tracing::warn!("told to stop by a second signal; leaving at once");
-        std::process::exit(TOLD_TWICE);
+        leave();
     }
 
     async fn next(&mut self) {
@@ -49,4 +56,10 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
+}
+
+/// Whatever is under way stays as after a kill, which every start makes good.
+fn leave() {
+    tracing::warn!("told to stop by a second signal; leaving at once");
+    std::process::exit(TOLD_TWICE);
 }

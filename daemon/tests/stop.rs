@@ -10,11 +10,17 @@ mod support;
 
 use std::time::Instant;
 
-use outlast_client::v1::{ErrorKind, GetDaemonRequest, ReadEventsRequest, StopDaemonRequest};
+use outlast_client::v1::{
+    AttachOpen, AttachSessionRequest, CreateJobRequest, CreateSessionRequest, ErrorKind, GetDaemonRequest,
+    LogStream, ReadEventsRequest, ReadJobLogRequest, ReadSessionLogRequest, SessionCondition,
+    StopDaemonRequest, WaitJobRequest, WaitSessionRequest, attach_session_request,
+    job_service_client::JobServiceClient, read_job_log_response,
+    session_service_client::SessionServiceClient,
+};
 use outlast_testkit::{DEADLINE, Sandbox};
 use rustix::process::Signal;
 use support::{END, error, log, ready, soon};
-use tonic::Streaming;
+use tonic::{Streaming, transport::Channel};
 
 fn follow() -> ReadEventsRequest {
     ReadEventsRequest {
@@ -65,6 +71,125 @@ async fn sigterm_tells_every_stream_and_ends_within_five_seconds() {
     assert!(!sandbox.socket().exists());
     assert_eq!(sandbox.lock_note(), None);
     assert!(sandbox.state_dir().join("daemon.lock").exists());
+}
+
+/// A job that has written more than a connection takes unread, and a session, both of which go on.
+async fn busy(sandbox: &Sandbox) -> (JobServiceClient<Channel>, SessionServiceClient<Channel>) {
+    let mut jobs = JobServiceClient::new(sandbox.connect().await.unwrap());
+    let mut sessions = SessionServiceClient::new(sandbox.connect().await.unwrap());
+    let script = "head -c 4000000 /dev/zero; echo end >&2; exec sleep 600";
+    let job = CreateJobRequest {
+        name: Some("long".to_owned()),
+        command: ["sh", "-c", script].map(str::to_owned).to_vec(),
+        ..CreateJobRequest::default()
+    };
+    soon("the job", jobs.create_job(job)).await.unwrap();
+    let written = ReadJobLogRequest {
+        stream: LogStream::Stderr.into(),
+        ..follow_job()
+    };
+    let mut written = jobs.read_job_log(written).await.unwrap().into_inner();
+    soon("the end of the output", async {
+        while !matches!(
+            written.message().await.unwrap().unwrap().event,
+            Some(read_job_log_response::Event::Chunk(_))
+        ) {}
+    })
+    .await;
+    let session = CreateSessionRequest {
+        name: "web".to_owned(),
+        command: vec!["cat".to_owned()],
+        ..CreateSessionRequest::default()
+    };
+    soon("the session", sessions.create_session(session))
+        .await
+        .unwrap();
+    (jobs, sessions)
+}
+
+fn follow_job() -> ReadJobLogRequest {
+    ReadJobLogRequest {
+        job: "long".to_owned(),
+        follow: true,
+        ..ReadJobLogRequest::default()
+    }
+}
+
+#[tokio::test]
+async fn sigterm_is_told_to_everybody_who_follows_waits_or_is_attached() {
+    let sandbox = Sandbox::new();
+    let process = ready(&sandbox);
+    let (mut jobs, mut sessions) = busy(&sandbox).await;
+    let log = jobs.read_job_log(follow_job()).await.unwrap().into_inner();
+    let mut waiting = jobs.clone();
+    let wait_job = tokio::spawn(async move {
+        let request = WaitJobRequest {
+            job: "long".to_owned(),
+        };
+        waiting.wait_job(request).await
+    });
+    let request = ReadSessionLogRequest {
+        session: "web".to_owned(),
+        follow: true,
+        ..ReadSessionLogRequest::default()
+    };
+    let session_log = sessions.read_session_log(request).await.unwrap().into_inner();
+    let request = WaitSessionRequest {
+        session: "web".to_owned(),
+        until: SessionCondition::Exited.into(),
+        ..WaitSessionRequest::default()
+    };
+    let wait_session = sessions.wait_session(request).await.unwrap().into_inner();
+    let open = AttachSessionRequest {
+        event: Some(attach_session_request::Event::Open(AttachOpen {
+            session: "web".to_owned(),
+            utf8: true,
+            ..AttachOpen::default()
+        })),
+    };
+    let input = tokio_stream::StreamExt::chain(tokio_stream::once(open), tokio_stream::pending());
+    let mut attached = sessions.attach_session(input).await.unwrap().into_inner();
+    let opened = soon("the attachment", attached.message()).await.unwrap();
+    assert!(opened.is_some());
+
+    process.signal(Signal::TERM);
+    for error in [
+        how_it_ends(log).await,
+        how_it_ends(session_log).await,
+        how_it_ends(wait_session).await,
+        how_it_ends(attached).await,
+        error(&soon("the answer", wait_job).await.unwrap().unwrap_err()),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Stopping);
+    }
+    assert_eq!(process.finish(END).exit(), 0);
+}
+
+/// One who takes nothing holds the end up for its two seconds; who has no patience says so twice.
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let sandbox = Sandbox::new();
+    for second in [Signal::TERM, Signal::INT] {
+        let process = ready(&sandbox);
+        let (mut jobs, _sessions) = busy(&sandbox).await;
+        let _unread = jobs.read_job_log(follow_job()).await.unwrap();
+        let mut client = support::events(&sandbox).await;
+        let told = client.read_events(follow()).await.unwrap().into_inner();
+        process.signal(Signal::TERM);
+        assert_eq!(how_it_ends(told).await.kind(), ErrorKind::Stopping);
+        process.signal(second);
+        assert_eq!(process.finish(END).exit(), 143);
+        // As after a kill: what runs goes on, and the next daemon finds it.
+        drop(sandbox.wait_job("long", |state| state == "running"));
+        drop(sandbox.wait_session("web", |state| state == "running"));
+        drop(sandbox.outlast(&["job", "cancel", "long"]).success());
+        drop(
+            sandbox
+                .outlast(&["session", "delete", "web", "--force"])
+                .success(),
+        );
+        drop(sandbox.outlast(&["daemon", "stop"]).success());
+    }
 }
 
 #[tokio::test]
