@@ -11,6 +11,7 @@ use std::{
 use outlast_client::socket::{SocketError, private_dir};
 use tracing::level_filters::LevelFilter;
 use tracing_appender::rolling::{InitError, RollingFileAppender, Rotation};
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::config::DaemonConfig;
@@ -45,7 +46,8 @@ pub fn start(dir: &Path, config: &DaemonConfig) -> Result<(), LogError> {
         .with_target("outlast", config.log_level);
     let journal = stderr_is_journal()
         .then(tracing_journald::layer)
-        .and_then(Result::ok);
+        .and_then(Result::ok)
+        .map(|journal| journal.with_priority_mappings(priorities()));
     let terminal = io::stderr()
         .is_terminal()
         .then(|| fmt::layer().with_writer(io::stderr));
@@ -69,6 +71,15 @@ fn log_panics() {
         tracing::error!(%place, message, "a task panicked");
         before(panic);
     }));
+}
+
+/// What levels are called in the journal. By default the everyday ones are shown there as if they were remarkable.
+fn priorities() -> PriorityMappings {
+    PriorityMappings {
+        info: Priority::Informational,
+        debug: Priority::Debug,
+        ..PriorityMappings::new()
+    }
 }
 
 /// True when what is written to stderr goes to the journal anyway (`JOURNAL_STREAM` names device and inode).
