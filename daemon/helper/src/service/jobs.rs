@@ -31,6 +31,10 @@ use crate::{
 /// takes seconds.
 const START_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long systemd may take to give it a scope. That takes some hundredths of a second; a manager that hangs must not
+/// keep jobs from running.
+const SCOPE_WITHIN: Duration = Duration::from_secs(5);
+
 /// Why a job is lost that was seen to run and has no report any more.
 const REPORT_GONE: &str = "its report is gone";
 
@@ -104,26 +108,39 @@ pub(super) fn keep_spec(dir: &Dir, spec: &Spec) -> Result<(), Status> {
     Ok(())
 }
 
-/// Starts the supervisor. It returns once it has detached itself, or says why it could not. It leaves our working
-/// directory by itself: asked for here, that would cost a fork of the whole daemon instead of a quick spawn.
+/// Starts the supervisor, in a scope of its own where that is to be had. A second attempt is harmless: a supervisor that
+/// finds another leaves.
 async fn start(core: &Core, dir: &Dir) -> Result<(), Status> {
-    let scoped = core.config.scope && scope::is_possible();
-    let program = core.config.helper_program.as_os_str();
-    let mut command = if scoped {
-        scope::command(program)
-    } else {
-        Command::new(program)
-    };
+    if core.config.scope && scope::is_possible() {
+        let command = scope::command(core.config.helper_program.as_os_str());
+        match launch(command, dir, SCOPE_WITHIN).await {
+            Ok(()) => return Ok(()),
+            // Better in our own scope than not at all.
+            Err(error) => tracing::warn!(error = error.message(), "systemd-run"),
+        }
+    }
+    launch(Command::new(&core.config.helper_program), dir, START_WITHIN).await
+}
+
+/// Runs what starts the supervisor. It returns once that has detached itself, or says why it could not. It leaves our
+/// working directory by itself: asked for here, that would cost a fork of the whole daemon instead of a quick spawn.
+async fn launch(mut command: Command, dir: &Dir, within: Duration) -> Result<(), Status> {
     command
         .arg("supervise")
         .arg(dir.path())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    let output = timeout(START_WITHIN, command.output())
+    let program = command.as_std().get_program().to_string_lossy().into_owned();
+    let output = timeout(within, command.output())
         .await
-        .map_err(|_elapsed| broken("the supervisor did not start within 30 s"))?
-        .map_err(|error| broken(format!("starting {}: {error}", program.to_string_lossy())))?;
+        .map_err(|_elapsed| {
+            broken(format!(
+                "the supervisor did not start within {} s",
+                within.as_secs()
+            ))
+        })?
+        .map_err(|error| broken(format!("starting {program}: {error}")))?;
     if output.status.success() {
         return Ok(());
     }
