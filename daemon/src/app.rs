@@ -11,7 +11,7 @@ use outlast_model::job::TimeMs;
 use outlast_store::Store;
 use tokio_util::task::TaskTracker;
 
-use crate::{config::Config, hosts::Hosts, shutdown::Shutdown};
+use crate::{config::Config, hosts::Hosts, secret::Secret, shutdown::Shutdown};
 
 /// The daemon's parts. Handlers and drivers hold it in an `Arc` and own nothing of it.
 pub struct App {
@@ -23,6 +23,8 @@ pub struct App {
     pub places: Places,
     /// Id of this installation; whatever it makes on a host carries it.
     pub owner: String,
+    /// What keys the fingerprints of requests.
+    pub secret: Secret,
     /// The machines that work runs on.
     pub hosts: Hosts,
     /// The announcement of the end. Drivers and streams select on it.

@@ -17,6 +17,7 @@ pub mod ready;
 pub mod refusal;
 pub mod retry;
 pub mod rpc;
+pub mod secret;
 pub mod serve;
 pub mod sessions;
 pub mod shutdown;
@@ -48,6 +49,7 @@ use crate::{
     lock::DaemonLock,
     ready::Ready,
     rpc::status::failure,
+    secret::Secret,
     serve::Door,
     shutdown::Shutdown,
     signals::Signals,
@@ -118,6 +120,7 @@ async fn serve(
     // Not among the tasks that the end waits for: it listens for a second signal until the very end.
     tokio::spawn(signals.run(started));
     let owner = lock::owner(&places.state_dir, lock).map_err(failure)?.to_string();
+    let secret = Secret::of(&places.state_dir, lock).map_err(failure)?;
     let tasks = TaskTracker::new();
 
     let state_dir = places.state_dir.clone();
@@ -133,6 +136,7 @@ async fn serve(
         config: Arc::new(config),
         places,
         owner,
+        secret,
         hosts,
         shutdown,
         tasks,

@@ -44,7 +44,7 @@ pub enum LockError {
     },
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LockError {
+pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LockError {
     let path = path.to_owned();
     move |source| LockError::Io { action, path, source }
 }
@@ -131,7 +131,7 @@ pub fn owner(state_dir: &Path, _lock: &DaemonLock) -> Result<Id, LockError> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let id = Id::random();
-            write_private(&path, &format!("{id}\n"))?;
+            write_private(&path, format!("{id}\n").as_bytes())?;
             Ok(id)
         }
         Err(error) => Err(failed("opening", &path)(error)),
@@ -139,7 +139,7 @@ pub fn owner(state_dir: &Path, _lock: &DaemonLock) -> Result<Id, LockError> {
 }
 
 /// Writes a file of mode 0600 whole or not at all, and durably.
-fn write_private(path: &Path, text: &str) -> Result<(), LockError> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), LockError> {
     let temporary = path.with_extension("new");
     let mut file = OpenOptions::new()
         .write(true)
@@ -148,7 +148,7 @@ fn write_private(path: &Path, text: &str) -> Result<(), LockError> {
         .mode(0o600)
         .open(&temporary)
         .map_err(failed("writing", &temporary))?;
-    file.write_all(text.as_bytes())
+    file.write_all(bytes)
         .and_then(|()| file.sync_all())
         .map_err(failed("writing", &temporary))?;
     fs::rename(&temporary, path).map_err(failed("writing", path))?;
@@ -159,12 +159,12 @@ fn write_private(path: &Path, text: &str) -> Result<(), LockError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
 
-    fn places(dir: &Path) -> Places {
+    pub(crate) fn places(dir: &Path) -> Places {
         Places {
             config_home: dir.to_owned(),
             data_home: dir.to_owned(),

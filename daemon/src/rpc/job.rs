@@ -47,7 +47,7 @@ impl Jobs {
     async fn create(&self, mut request: CreateJobRequest) -> Result<CreateJobResponse, Error> {
         let (base_env, env) = (take(&mut request.base_env), take(&mut request.env));
         let id = request.request_id.take();
-        let once = request::once("CreateJob", id, &request, &[&base_env, &env])?;
+        let once = request::once(&self.app.secret, "CreateJob", id, &request, &[&base_env, &env])?;
         let name = request.name.map(|name| request::name(&name)).transpose()?;
         let timeout_ms = request
             .timeout
@@ -101,7 +101,7 @@ impl Jobs {
 
     async fn cancel(&self, mut request: CancelJobRequest) -> Result<CancelJobResponse, Error> {
         let id = request.request_id.take();
-        let once = request::once("CancelJob", id, &request, &[])?;
+        let once = request::once(&self.app.secret, "CancelJob", id, &request, &[])?;
         let grace = request
             .grace
             .map(|grace| request::millis("grace", grace))
@@ -119,7 +119,7 @@ impl Jobs {
 
     async fn retry(&self, mut request: RetryJobRequest) -> Result<RetryJobResponse, Error> {
         let id = request.request_id.take();
-        let once = request::once("RetryJob", id, &request, &[])?;
+        let once = request::once(&self.app.secret, "RetryJob", id, &request, &[])?;
         let job = match self.jobs.first(once.as_ref()).await? {
             Some(first) => first,
             None => {
@@ -134,7 +134,7 @@ impl Jobs {
 
     async fn prune(&self, mut request: PruneJobsRequest) -> Result<PruneJobsResponse, Error> {
         let id = request.request_id.take();
-        let once = request::once("PruneJobs", id, &request, &[])?;
+        let once = request::once(&self.app.secret, "PruneJobs", id, &request, &[])?;
         let older_than_ms = request
             .older_than
             .map(|age| request::millis("age", age))

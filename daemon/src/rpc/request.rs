@@ -9,17 +9,19 @@ use prost::Message;
 use sha2::{Digest as _, Sha256};
 
 use super::convert;
-use crate::{hosts::LOCAL, specs};
+use crate::{hosts::LOCAL, secret::Secret, specs};
 
 /// Longest request id, bytes: a UUID has 36, and other clients may have their own taste.
 const ID_MAX: usize = 128;
 
 /// The request as something that is to happen once, if it has an id. `content` is the request without its id and its
-/// maps, and `maps` are those: they are encoded in no fixed order, so they are hashed in a sorted one.
+/// maps, and `maps` are those: they are encoded in no fixed order, so they are hashed in a sorted one. The hash is keyed,
+/// because a request may carry what nobody is to guess from the database.
 ///
 /// # Errors
 /// When the id is empty or too long.
 pub fn once<M: Message>(
+    secret: &Secret,
     verb: &str,
     id: Option<String>,
     content: &M,
@@ -38,6 +40,7 @@ pub fn once<M: Message>(
         hash.update((bytes.len() as u64).to_le_bytes());
         hash.update(bytes);
     };
+    part(secret.bytes());
     part(verb.as_bytes());
     part(&content.encode_to_vec());
     for map in maps {
@@ -129,12 +132,20 @@ mod tests {
         (0..count).map(|n| (format!("K{n}"), n.to_string())).collect()
     }
 
+    fn key() -> Secret {
+        Secret::fixed(1)
+    }
+
     fn create(command: &[&str], env: &HashMap<String, String>) -> [u8; 32] {
+        create_by(&key(), command, env)
+    }
+
+    fn create_by(key: &Secret, command: &[&str], env: &HashMap<String, String>) -> [u8; 32] {
         let request = CreateJobRequest {
             command: command.iter().map(|word| (*word).to_owned()).collect(),
             ..CreateJobRequest::default()
         };
-        let once = once("CreateJob", Some("r".to_owned()), &request, &[env]).unwrap();
+        let once = once(key, "CreateJob", Some("r".to_owned()), &request, &[env]).unwrap();
         once.unwrap().fingerprint
     }
 
@@ -146,18 +157,24 @@ mod tests {
         assert_ne!(first, create(&["a", "b"], &map(51)));
         assert_ne!(create(&[], &map(0)), {
             let request = CancelJobRequest::default();
-            let once = once("CancelJob", Some("r".to_owned()), &request, &[&map(0)]).unwrap();
+            let once = once(&key(), "CancelJob", Some("r".to_owned()), &request, &[&map(0)]).unwrap();
             once.unwrap().fingerprint
         });
     }
 
     #[test]
+    fn without_the_secret_nothing_can_be_tried_out() {
+        let other = create_by(&Secret::fixed(2), &["a"], &map(1));
+        assert_ne!(create(&["a"], &map(1)), other);
+    }
+
+    #[test]
     fn an_id_must_be_one() {
         for bad in [String::new(), "x".repeat(ID_MAX + 1)] {
-            let refused = once("CancelJob", Some(bad), &CancelJobRequest::default(), &[]);
+            let refused = once(&key(), "CancelJob", Some(bad), &CancelJobRequest::default(), &[]);
             assert_eq!(refused.unwrap_err().kind(), ErrorKind::Usage);
         }
-        let none = once("CancelJob", None, &CancelJobRequest::default(), &[]);
+        let none = once(&key(), "CancelJob", None, &CancelJobRequest::default(), &[]);
         assert_eq!(none.unwrap(), None);
     }
 }

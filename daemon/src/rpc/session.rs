@@ -53,7 +53,13 @@ impl Sessions {
     async fn create(&self, mut request: CreateSessionRequest) -> Result<CreateSessionResponse, Error> {
         let (base_env, env) = (take(&mut request.base_env), take(&mut request.env));
         let id = request.request_id.take();
-        let once = request::once("CreateSession", id, &request, &[&base_env, &env])?;
+        let once = request::once(
+            &self.app.secret,
+            "CreateSession",
+            id,
+            &request,
+            &[&base_env, &env],
+        )?;
         let name = request::name(&request.name)?;
         let host = request.host.unwrap_or_else(|| LOCAL.to_owned());
         let program = Program::new(request.command, request.cwd, &host, base_env, env);
@@ -109,7 +115,7 @@ impl Sessions {
 
     async fn send(&self, mut request: SendSessionRequest) -> Result<SendSessionResponse, Error> {
         let id = request.request_id.take();
-        let once = request::once("SendSession", id, &request, &[])?;
+        let once = request::once(&self.app.secret, "SendSession", id, &request, &[])?;
         let mut typing = match request.input {
             Some(Input::Text(text)) => Typing {
                 text,
@@ -134,7 +140,7 @@ impl Sessions {
         mut request: InterruptSessionRequest,
     ) -> Result<InterruptSessionResponse, Error> {
         let id = request.request_id.take();
-        let once = request::once("InterruptSession", id, &request, &[])?;
+        let once = request::once(&self.app.secret, "InterruptSession", id, &request, &[])?;
         let session = self.sessions.resolve_made(&request.session).await?;
         let typing = Typing {
             text: String::new(),
@@ -162,7 +168,7 @@ impl Sessions {
 
     async fn stop(&self, mut request: StopSessionRequest) -> Result<StopSessionResponse, Error> {
         let id = request.request_id.take();
-        let once = request::once("StopSession", id, &request, &[])?;
+        let once = request::once(&self.app.secret, "StopSession", id, &request, &[])?;
         let grace = request
             .grace
             .map(|grace| request::millis("grace", grace))
@@ -180,7 +186,7 @@ impl Sessions {
 
     async fn restart(&self, mut request: RestartSessionRequest) -> Result<RestartSessionResponse, Error> {
         let id = request.request_id.take();
-        let once = request::once("RestartSession", id, &request, &[])?;
+        let once = request::once(&self.app.secret, "RestartSession", id, &request, &[])?;
         let session = self.sessions.resolve(&request.session).await?;
         let answer = self.sessions.restart(&session, request.force, once).await?;
         Ok(RestartSessionResponse {
@@ -190,7 +196,7 @@ impl Sessions {
 
     async fn recover(&self, mut request: RecoverSessionRequest) -> Result<RecoverSessionResponse, Error> {
         let id = request.request_id.take();
-        let once = request::once("RecoverSession", id, &request, &[])?;
+        let once = request::once(&self.app.secret, "RecoverSession", id, &request, &[])?;
         let session = self.sessions.resolve(&request.session).await?;
         let command = match &session.restart_command {
             Some(line) => vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()],
@@ -210,7 +216,7 @@ impl Sessions {
 
     async fn delete(&self, mut request: DeleteSessionRequest) -> Result<DeleteSessionResponse, Error> {
         let id = request.request_id.take();
-        let once = request::once("DeleteSession", id, &request, &[])?;
+        let once = request::once(&self.app.secret, "DeleteSession", id, &request, &[])?;
         let deleted = match self.sessions.resolve(&request.session).await {
             Ok(session) => self.sessions.delete(&session, request.force, once.clone()).await,
             Err(error) => Err(error),

@@ -81,6 +81,10 @@ fn variables_of_jobs_and_sessions_are_nowhere_but_in_their_specs() {
     let tmux = sandbox.tmux(&["show-environment", "-g"]).success();
     assert!(!holds_a_canary(&tmux.stdout), "{tmux}");
 
+    // Neither can it be tried out from what the database knows a repeated request by.
+    let key = fs::metadata(sandbox.state_dir().join("request-key")).unwrap();
+    assert_eq!((key.permissions().mode() & 0o777, key.len()), (0o600, 32));
+
     let mut files = Vec::new();
     files_beneath(sandbox.path(), &mut files);
     let mut specs = 0;
