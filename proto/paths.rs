@@ -74,10 +74,16 @@ impl Places {
         self.config_dir.join("config.toml")
     }
 
-    /// The socket, unless a flag or `OUTLAST_SOCKET` says otherwise.
+    /// The socket, unless a flag or `OUTLAST_SOCKET` says otherwise. A runtime directory belongs to one home; the
+    /// directory in `/tmp` serves all homes a user may have, so there the name says whose it is.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.runtime_dir.join("daemon.sock")
+        if self.runtime_in_tmp {
+            let name = format!("daemon-{:016x}.sock", fingerprint(&self.state_dir));
+            self.runtime_dir.join(name)
+        } else {
+            self.runtime_dir.join("daemon.sock")
+        }
     }
 
     /// The file whose lock makes a daemon the daemon. It names process and socket once that one serves.
@@ -123,9 +129,21 @@ impl Places {
     }
 }
 
-/// The directory for the socket when the session has no runtime directory.
-fn tmp_dir() -> PathBuf {
+/// The directory for sockets that have no better place. It has to be checked before it is trusted.
+#[must_use]
+pub fn tmp_dir() -> PathBuf {
     Path::new("/tmp").join(format!("outlast-{}", rustix::process::geteuid().as_raw()))
+}
+
+/// Tells places apart within one user's own directory (FNV-1a); nobody else can choose what is hashed.
+#[must_use]
+pub fn fingerprint(path: &Path) -> u64 {
+    path.as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
 }
 
 /// What a serving daemon writes into its lock file: two lines, process id and socket.
@@ -187,6 +205,29 @@ mod tests {
             socket: PathBuf::from("/run/user/0/outlast/daemon.sock"),
         };
         assert_eq!(LockNote::parse(&note.to_text()), Some(note));
+    }
+
+    #[test]
+    fn homes_that_share_a_directory_in_tmp_have_sockets_of_their_own() {
+        let at = |home: &str, runtime_in_tmp| {
+            let home = PathBuf::from(home);
+            Places {
+                config_dir: home.clone(),
+                state_dir: home.join("state"),
+                cache_dir: home.clone(),
+                runtime_dir: tmp_dir(),
+                runtime_in_tmp,
+                data_home: home.clone(),
+                config_home: home,
+            }
+            .socket()
+        };
+        let (first, other) = (at("/home/a", true), at("/home/b", true));
+        assert_ne!(first, other);
+        assert_eq!(first, at("/home/a", true));
+        assert_eq!(first.parent(), Some(tmp_dir().as_path()));
+        assert!(at(&format!("/{}", "x".repeat(4000)), true).as_os_str().len() <= SOCKET_PATH_MAX);
+        assert_eq!(at("/home/a", false), tmp_dir().join("daemon.sock"));
     }
 
     #[test]

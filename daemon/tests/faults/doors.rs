@@ -277,3 +277,45 @@ fn memory(pid: u32, key: &str) -> u64 {
     let line = text.lines().find(|line| line.starts_with(key)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
+
+/// As in a container, or after `su`: nobody made a runtime directory, and `/tmp/outlast-<uid>/` serves all homes.
+#[test]
+fn two_homes_without_a_runtime_directory_have_a_daemon_each() {
+    let sandbox = Sandbox::new();
+    // A /tmp of this test's own, in which only the sandbox and the programs are.
+    let setup = "mount --rbind /tmp /mnt\n\
+                 mount -t tmpfs -o mode=1777 none /tmp\n\
+                 for dir in \"$1\" \"${PATH%%:*}\"; do case $dir in /tmp/*)\n\
+                 mkdir -p \"$dir\"; mount --bind \"/mnt${dir#/tmp}\" \"$dir\";; esac; done";
+    let namespace = Namespace::new(&sandbox, setup);
+    let in_home = |state: &str, args: &[&str]| {
+        let mut command = namespace.command(&sandbox, "outlast");
+        command
+            .args(args)
+            .env_remove("XDG_RUNTIME_DIR")
+            .env("XDG_STATE_HOME", sandbox.path().join(state));
+        run(command, DEADLINE).success()
+    };
+    let first = ["run", "-d", "--name", "mine", "--", "sleep", "600"];
+    drop(in_home("state", &first));
+    assert_eq!(in_home("other", &["--json", "job", "list"]).word(), "[]");
+    assert_eq!(
+        in_home("state", &["--json", "job", "list"]).json()[0]["name"],
+        "mine"
+    );
+    let [one, two] = ["state", "other"].map(|state| {
+        let status = in_home(state, &["--json", "daemon", "status"]).json();
+        status["socket"].as_str().unwrap().to_owned()
+    });
+    assert_ne!(one, two);
+    for socket in [one, two] {
+        assert!(
+            socket.starts_with("/tmp/outlast-") && socket.len() <= 107,
+            "{socket}"
+        );
+    }
+    drop(in_home("state", &["job", "cancel", "mine"]));
+    for state in ["state", "other"] {
+        drop(in_home(state, &["daemon", "stop"]));
+    }
+}

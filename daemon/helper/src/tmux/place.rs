@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use outlast_client::{paths::SOCKET_PATH_MAX, socket::private_dir};
+use outlast_client::{
+    paths::{SOCKET_PATH_MAX, fingerprint, tmp_dir},
+    socket::private_dir,
+};
 
 /// Where the server of one owner on one machine is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,10 +33,9 @@ impl Place {
         if near.as_os_str().len() <= SOCKET_PATH_MAX && holds_sockets(&near) {
             return Ok(Self { socket: near, conf });
         }
-        let uid = rustix::process::geteuid().as_raw();
-        let tmp = PathBuf::from(format!("/tmp/outlast-{uid}"));
+        let tmp = tmp_dir();
         private_dir(&tmp).map_err(io::Error::other)?;
-        let socket = tmp.join(format!("tmux-{:016x}", hash(dir)));
+        let socket = tmp.join(format!("tmux-{:016x}", fingerprint(dir)));
         Ok(Self { socket, conf })
     }
 
@@ -73,16 +75,6 @@ fn holds_sockets(socket: &Path) -> bool {
     let can = UnixListener::bind(&probe).is_ok();
     let _ = fs::remove_file(&probe);
     can
-}
-
-/// FNV-1a. Tells places apart within one user's own directory; nobody else can choose what is hashed.
-fn hash(path: &Path) -> u64 {
-    path.as_os_str()
-        .as_encoded_bytes()
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
 }
 
 #[cfg(test)]
