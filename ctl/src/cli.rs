@@ -223,6 +223,17 @@ pub enum Completion {
     Show(ShellName),
     /// Put the script where the shell looks for it
     Install(ShellName),
+    /// Print what could be named next; the scripts ask this
+    #[command(hide = true)]
+    Names(Words),
+}
+
+/// A command line that is being typed.
+#[derive(Debug, Args)]
+pub struct Words {
+    /// The words before the one that is being typed, less the program's
+    #[arg(last = true)]
+    pub words: Vec<String>,
 }
 
 /// The daemon itself.

@@ -46,7 +46,7 @@ pub async fn run(ctx: &Context, command: Option<Command>) -> Result<u8> {
             Config::Show => config::show(ctx),
             Config::Check => config::check(ctx),
         },
-        Some(Command::Completion(completion)) => completion::completion(ctx, &completion),
+        Some(Command::Completion(completion)) => Box::pin(completion::completion(ctx, &completion)).await,
         Some(Command::Daemon(command)) => Box::pin(run_daemon(ctx, command)).await,
     }
 }

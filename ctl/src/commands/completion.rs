@@ -1,4 +1,7 @@
-//! `completion`: static scripts for shells.
+//! `completion`: scripts for shells. Verbs and flags stand in them; for the names of jobs and sessions they ask
+//! `completion names`, which answers from a daemon that runs and never starts one.
+
+mod names;
 
 use std::{env, fs, path::PathBuf};
 
@@ -13,7 +16,7 @@ use crate::{
     pump::answer,
 };
 
-pub fn completion(ctx: &Context, args: &Completion) -> Result<u8> {
+pub async fn completion(ctx: &Context, args: &Completion) -> Result<u8> {
     match args {
         Completion::Show(name) => {
             answer(&script(which(name)?))?;
@@ -40,6 +43,7 @@ pub fn completion(ctx: &Context, args: &Completion) -> Result<u8> {
                 Shell::Fish => "new shells have it",
             });
         }
+        Completion::Names(words) => return names::names(ctx, &words.words).await,
     }
     Ok(0)
 }
@@ -52,7 +56,75 @@ fn script(shell: Shell) -> String {
         Shell::Zsh => generate(shells::Zsh, &mut command, "outlast", &mut text),
         Shell::Fish => generate(shells::Fish, &mut command, "outlast", &mut text),
     }
-    String::from_utf8_lossy(&text).into_owned()
+    with_names(shell, &String::from_utf8_lossy(&text))
+}
+
+/// What is put before the functions of zsh: the words, before its own completion takes them apart.
+const ZSH_WORDS: &str = "    local -a outlast_words; outlast_words=(\"${(@)words[2,CURRENT-1]}\")\n";
+
+/// What zsh offers where a name is asked for.
+const ZSH_NAMES: &str = "
+(( $+functions[_outlast_names] )) ||
+_outlast_names() {
+    local -a names; names=(${(f)\"$(outlast completion names -- \"${(@)outlast_words}\" 2>/dev/null)\"})
+    (( $#names )) && compadd -a names
+}
+";
+
+/// What bash does: names where names are asked for, else what the script says.
+const BASH_NAMES: &str = "
+_outlast_names() {
+    local names word cur=${COMP_WORDS[COMP_CWORD]}
+    for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do
+        # A program of the user's: its name, then whatever bash offers.
+        if [[ $word == -- ]]; then
+            COMPREPLY=()
+            [[ ${COMP_WORDS[COMP_CWORD-1]} == -- ]] && COMPREPLY=($(compgen -c -- \"$cur\"))
+            return
+        fi
+    done
+    if [[ $cur != -* ]]; then
+        names=$(outlast completion names -- \"${COMP_WORDS[@]:1:COMP_CWORD-1}\" 2>/dev/null)
+        if [[ -n $names ]]; then
+            COMPREPLY=($(compgen -W \"$names\" -- \"$cur\"))
+            return
+        fi
+    fi
+    _outlast \"$@\"
+}
+";
+
+/// What fish offers besides, and instead of files.
+const FISH_NAMES: &str = "
+function __fish_outlast_names
+    set -l words (commandline -opc)
+    set -e words[1]
+    outlast completion names -- $words 2>/dev/null
+end
+
+complete -c outlast -n '__fish_outlast_names | string length -q' -f -a '(__fish_outlast_names)'
+";
+
+/// Adds to a generated script that names are asked for.
+fn with_names(shell: Shell, script: &str) -> String {
+    match shell {
+        Shell::Bash => {
+            let (functions, registration) = script.rsplit_once("\nif [[").unwrap_or((script, ""));
+            let registration = registration.replace("-F _outlast ", "-F _outlast_names ");
+            format!("{functions}{BASH_NAMES}\nif [[{registration}")
+        }
+        Shell::Zsh => {
+            let script = script.replacen("_outlast() {\n", &format!("_outlast() {{\n{ZSH_WORDS}"), 1);
+            // The help that all arguments have which name something.
+            let script = script.replace(
+                "unique beginning of an id:_default'",
+                "unique beginning of an id:_outlast_names'",
+            );
+            let (functions, registration) = script.rsplit_once("\nif [").unwrap_or((&script, ""));
+            format!("{functions}{ZSH_NAMES}\nif [{registration}")
+        }
+        Shell::Fish => format!("{script}{FISH_NAMES}"),
+    }
 }
 
 /// The shell that was named, else the login shell.
