@@ -102,7 +102,11 @@ fn a_running_job_whose_directory_is_removed_is_lost() {
     let job = sandbox.outlast(&crate::SLEEPER).success().word();
     sandbox.wait_job(&job, |state| state == "running");
     let waiter = sandbox.spawn(&["job", "wait", &job]);
-    fs::remove_dir_all(sandbox.spool().unwrap().join("jobs").join(&job)).unwrap();
+    let dir = sandbox.spool().unwrap().join("jobs").join(&job);
+    // Found lost while half of it is there, the job is ended, and its supervisor may write how into what is left.
+    wait_until(DEADLINE, "the removal of the directory", || {
+        (fs::remove_dir_all(&dir).is_ok() || !dir.exists()).then_some(())
+    });
     let lost = sandbox.wait_job(&job, |state| state != "running");
     assert_eq!(lost["state"], "lost", "{lost}");
     // The second when it was looked at while the lock was gone and the report was not.

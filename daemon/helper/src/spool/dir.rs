@@ -21,6 +21,10 @@ use super::{
 /// which as JSON can be several times as much.
 const JSON_MAX_BYTES: u64 = 64 << 20;
 
+/// How often removing a directory is tried. Each further try takes a file that was made during the one before, and who
+/// lives on after the end makes no more than a log, its index, a request's FIFO and a status with its draft.
+const REMOVE_TRIES: u32 = 10;
+
 /// A directory of the spool. Having one says nothing about whether it is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dir {
@@ -71,11 +75,18 @@ impl Dir {
     /// # Errors
     /// When something cannot be removed.
     pub fn remove(&self) -> io::Result<()> {
-        match fs::remove_dir_all(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(at("removing the directory", &self.path, &error))
+        let mut tries = 1;
+        loop {
+            match fs::remove_dir_all(&self.path) {
+                // Who reads the last output of what has ended made a file just now.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < REMOVE_TRIES => {
+                    tries += 1;
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(at("removing the directory", &self.path, &error));
+                }
+                _ => return Ok(()),
             }
-            _ => Ok(()),
         }
     }
 
@@ -229,5 +240,32 @@ impl Dir {
             let _ = file.sync_all();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// What made a file while the directory was being emptied is no reason to fail.
+    #[test]
+    fn a_directory_in_which_somebody_still_writes_is_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::new(temp.path().join("d"));
+        for _round in 0..300 {
+            dir.create_new().unwrap();
+            let writing = dir.clone();
+            let writer = thread::spawn(move || {
+                for name in ["log", "index", "status", "control"] {
+                    // It may be gone already.
+                    let _ = File::create(writing.file(name));
+                }
+            });
+            dir.remove().unwrap();
+            writer.join().unwrap();
+            assert!(!dir.exists());
+        }
     }
 }
