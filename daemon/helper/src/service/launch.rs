@@ -17,11 +17,14 @@ use super::{
 use crate::{
     pty::Size,
     spool::{Dir, Kind, State},
-    tmux::{Error, quote::Commands},
+    tmux::{Client, Error, quote::Commands},
 };
 
 /// How long a pane may take to start its program.
 const START_WITHIN: Duration = Duration::from_secs(30);
+
+/// How often it is tried on another server when one was just ending. Somebody who ends one after the other is in earnest.
+const TRIES: u32 = 3;
 
 /// Where windows are linked for the control client.
 const KEEPER: &str = "=keeper:";
@@ -59,47 +62,7 @@ pub(super) async fn start(core: &Core, request: StartSessionRequest) -> Result<S
                 dir.write_spec(spec).map_err(|error| failed(&error))?;
             }
         }
-        let target = pane(id);
-        let exists = Commands::one(["has-session", "-t", &format!("={}", tmux_name(id))]);
-        let commands = match client.run(exists.map_err(|error| tmux(error.into()))?).await {
-            Ok(_) => {
-                drain(core, id, &dir).await;
-                Commands::one(words(
-                    &["respawn-pane", "-k", "-t", &target, "--"],
-                    core,
-                    &dir,
-                    &request,
-                ))
-            }
-            Err(Error::Refused(_)) => {
-                let (name, columns, rows) = (tmux_name(id), size.columns.to_string(), size.rows.to_string());
-                let new = [
-                    "new-session",
-                    "-d",
-                    "-s",
-                    &name,
-                    "-x",
-                    &columns,
-                    "-y",
-                    &rows,
-                    "--",
-                ];
-                Commands::one(words(&new, core, &dir, &request))
-                    .and_then(|all| all.then(["set-option", "-t", &target, "@outlast-id", id]))
-                    .and_then(|all| {
-                        all.then(["set-option", "-t", &target, "@outlast-owner", &core.config.owner])
-                    })
-                    .and_then(|all| all.then(["link-window", "-d", "-s", &target, "-t", KEEPER]))
-            }
-            Err(other) => return Err(tmux(other)),
-        };
-        dir.expect_log().map_err(|error| failed(&error))?;
-        // In one go with the start: tmux reads nothing of what the program writes before it has done all of these.
-        let logger = logger(core, &dir);
-        let commands = commands
-            .and_then(|all| all.then(["pipe-pane".as_bytes(), b"-t", target.as_bytes(), &logger]))
-            .map_err(|error| tmux(error.into()))?;
-        client.run(commands).await.map_err(tmux)?;
+        begin(core, client, &dir, &request, size).await?;
         // So that nobody who is told of the start finds it not in tmux.
         core.tmux.refresh().await;
         state = dir.state(Some(run)).map_err(|error| failed(&error))?;
@@ -108,6 +71,82 @@ pub(super) async fn start(core: &Core, request: StartSessionRequest) -> Result<S
     Ok(StartSessionResponse {
         started: Some(started),
     })
+}
+
+/// Has tmux run the pane and the logger. A server that is just ending takes nothing in, and the next one is started.
+async fn begin(
+    core: &Core,
+    mut client: Client,
+    dir: &Dir,
+    request: &StartSessionRequest,
+    size: Size,
+) -> Result<(), Status> {
+    let mut tries = 1;
+    loop {
+        let refused = match commands(core, &client, dir, request, size).await {
+            Ok(commands) => {
+                dir.expect_log().map_err(|error| failed(&error))?;
+                match client.run(commands).await {
+                    Ok(_) => return Ok(()),
+                    // It may have been done all the same; the next request finds out.
+                    Err(Error::Gone) => return Err(tmux(Error::Gone)),
+                    Err(other) => other,
+                }
+            }
+            Err(other) => other,
+        };
+        if tries == TRIES || !core.tmux.is_ending(&client).await {
+            return Err(tmux(refused));
+        }
+        tries += 1;
+        client = core.tmux.connect().await.map_err(tmux)?;
+    }
+}
+
+/// What makes tmux run the pane and the logger.
+async fn commands(
+    core: &Core,
+    client: &Client,
+    dir: &Dir,
+    request: &StartSessionRequest,
+    size: Size,
+) -> Result<Commands, Error> {
+    let id = &request.id;
+    let (name, target) = (tmux_name(id), pane(id));
+    let exists = Commands::one(["has-session", "-t", &format!("={name}")])?;
+    // First of all, so that a server that is ending does nothing: a session that is made in one keeps it alive, and
+    // nobody can reach it.
+    let guard = Commands::one(["has-session", "-t", KEEPER])?;
+    let commands = match client.run(exists).await {
+        Ok(_) => {
+            drain(core, id, dir).await;
+            let again = ["respawn-pane", "-k", "-t", &target, "--"];
+            guard.then(words(&again, core, dir, request))?
+        }
+        Err(Error::Refused(_)) => {
+            let (columns, rows) = (size.columns.to_string(), size.rows.to_string());
+            let new = [
+                "new-session",
+                "-d",
+                "-s",
+                &name,
+                "-x",
+                &columns,
+                "-y",
+                &rows,
+                "--",
+            ];
+            guard
+                .then(words(&new, core, dir, request))?
+                .then(["set-option", "-t", &target, "@outlast-id", id])?
+                .then(["set-option", "-t", &target, "@outlast-owner", &core.config.owner])?
+                .then(["link-window", "-d", "-s", &target, "-t", KEEPER])?
+        }
+        Err(other) => return Err(other),
+    };
+    // In one go with the start: tmux reads nothing of what the program writes before it has done all of these.
+    let logger = logger(core, dir);
+    Ok(commands.then(["pipe-pane".as_bytes(), b"-t", target.as_bytes(), &logger])?)
 }
 
 /// A tmux command with the pane's program behind it.

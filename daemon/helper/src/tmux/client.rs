@@ -141,6 +141,11 @@ impl Client {
             .unwrap_or_default())
     }
 
+    /// Ends it; what is still asked of it is not answered.
+    pub fn end(&self) {
+        self.ended.cancel();
+    }
+
     /// True when it has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {

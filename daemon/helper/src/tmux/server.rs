@@ -27,9 +27,9 @@ const KEEPER: &str = "keeper";
 /// How long a short tmux process may take.
 const PROCESS_WITHIN: Duration = Duration::from_secs(10);
 
-/// How often starting is tried. A server that is just ending can still hold the socket, which a second attempt finds
-/// gone.
-const ATTEMPTS: u32 = 5;
+/// How often starting is tried. A server that is just ending can still hold the socket, which a later attempt finds gone:
+/// as a rule the second, on a machine that is very busy one that comes half a second later.
+const ATTEMPTS: u32 = 10;
 
 /// Time between two attempts: a server ends within a few milliseconds.
 const BETWEEN: Duration = Duration::from_millis(50);
@@ -200,6 +200,19 @@ impl Tmux {
         let client = self.control().await?;
         *slot = Some(client.clone());
         Ok(Some(client))
+    }
+
+    /// Whether the server of this client is ending: it has let go of all sessions and may still answer for a moment. The
+    /// client is ended then, so that the next [`Tmux::connect`] looks for another server.
+    pub async fn is_ending(&self, client: &Client) -> bool {
+        let Ok(question) = Commands::one(["has-session", "-t", &format!("={KEEPER}")]) else {
+            return false;
+        };
+        let ending = matches!(client.run(question).await, Err(Error::Refused(_) | Error::Gone));
+        if ending {
+            client.end();
+        }
+        ending
     }
 
     /// Looks again at which sessions there are and publishes it.

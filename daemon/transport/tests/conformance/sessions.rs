@@ -24,6 +24,7 @@ over_both!(
     what_cannot_be_started_says_why,
     a_deleted_session_leaves_nothing,
     a_killed_tmux_server_is_a_lost_session_and_the_next_run_works,
+    a_server_that_is_ending_holds_no_start_up,
     a_killed_pane_is_a_lost_session,
     sessions_are_listed_without_their_secrets,
     bad_requests_are_refused,
@@ -299,6 +300,20 @@ async fn a_killed_tmux_server_is_a_lost_session_and_the_next_run_works(mut bed: 
         .await;
     assert!(state(&now).alive && state(&now).lost.is_none());
     bed.shows(&id, "back").await;
+}
+
+/// It answers for a moment when its sessions are gone already.
+async fn a_server_that_is_ending_holds_no_start_up(mut bed: Bed) {
+    for round in 0..12 {
+        let end: &[&str] = match round % 3 {
+            0 => &["kill-server"],
+            1 => &["kill-session", "-t", "=keeper"],
+            _ => &["kill-session", "-t", "=keeper", ";", "kill-server"],
+        };
+        let (id, _) = bed.session("echo up; sleep 600").await;
+        bed.shows(&id, "up").await;
+        bed.tmux(end);
+    }
 }
 
 async fn a_killed_pane_is_a_lost_session(mut bed: Bed) {
