@@ -19,8 +19,7 @@ use outlast_client::{
     BUILD_KEY, PROTOCOL, PROTOCOL_KEY,
     v1::{ErrorKind, GetDaemonRequest, GetHostRequest, host_service_client::HostServiceClient},
 };
-use outlast_testkit::{DEADLINE, Sandbox, wait_until};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use outlast_testkit::{DEADLINE, Sandbox, allow_open_files, wait_until};
 use support::{error, log, ready, soon};
 use tonic::{Code, Request};
 
@@ -133,20 +132,7 @@ fn memory_mb(pid: u32) -> u64 {
 #[tokio::test]
 async fn five_thousand_connections_do_no_harm() {
     const COUNT: usize = 5000;
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = COUNT as u64 + 100;
-    assert!(
-        limit.maximum.is_none_or(|most| most >= wanted),
-        "this test needs {wanted} open files: raise the hard limit (ulimit -Hn)"
-    );
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: Some(wanted),
-            ..limit
-        },
-    )
-    .unwrap();
+    allow_open_files(COUNT as u64);
     let sandbox = Sandbox::new();
     // The daemon keeps the usual limit: what is left of descriptors must do.
     let process = limited(&sandbox, 1024);

@@ -17,6 +17,7 @@
 
 mod client;
 mod leftovers;
+mod limits;
 mod namespace;
 mod process;
 mod programs;
@@ -29,6 +30,7 @@ mod terminal;
 mod wait;
 
 pub use client::Client;
+pub use limits::allow_open_files;
 pub use namespace::Namespace;
 pub use process::Process;
 pub use programs::program;

@@ -4,6 +4,13 @@ use std::{process::Command, time::Duration};
 
 use crate::{DEADLINE, Process, Run, Sandbox, run};
 
+/// What happens before the set-up: nothing that is mounted from here on is seen outside. In a chroot the mount that it
+/// lies in cannot be named and so not be made private, which is fine where nothing is shared at all.
+const SEAL: &str = "mount --make-rprivate / 2>/dev/null || ! grep -q ' shared:' /proc/1/mountinfo || {
+        echo 'nothing can be mounted for this alone: make the root of this chroot a mount (mount --bind DIR DIR)' >&2
+        exit 1
+    }";
+
 /// A private mount namespace. Mounts in it are seen only by commands that are run in it, and go with it.
 #[derive(Debug)]
 pub struct Namespace {
@@ -23,8 +30,9 @@ impl Namespace {
         if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--map-root-user"]);
         }
-        let script = format!("{setup}\necho ready\nexec cat");
-        command.args(["--mount", "--", "sh", "-ec", &script, "setup"]);
+        let script = format!("{SEAL}\n{setup}\necho ready\nexec cat");
+        command.args(["--mount", "--propagation", "unchanged", "--"]);
+        command.args(["sh", "-ec", &script, "setup"]);
         command.arg(sandbox.path());
         let keeper = Process::start_with_input(command);
         keeper.wait_line(|line| line == "ready");

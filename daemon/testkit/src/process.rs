@@ -35,6 +35,16 @@ impl Process {
         Self::launch(command)
     }
 
+    /// Starts a command with this as its standard input and both outputs read along.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_with_stdin(mut command: Command, stdin: impl Into<Stdio>) -> Self {
+        command.stdin(stdin);
+        Self::launch(command)
+    }
+
     /// Starts a command whose standard input is written by [`Process::write`].
     ///
     /// # Panics
@@ -123,7 +133,13 @@ impl Process {
             let text = String::from_utf8_lossy(whole);
             text.lines().find(|line| fits(line)).map(str::to_owned)
         });
-        found.unwrap_or_else(|| panic!("the awaited line never came on {name}: {}", self.so_far()))
+        found.unwrap_or_else(|| {
+            if !self.is_running() {
+                // Why it ended may be on its way.
+                self.stderr.wait_end(Duration::from_secs(5));
+            }
+            panic!("the awaited line never came on {name}: {}", self.so_far())
+        })
     }
 
     /// Waits until standard output holds so many bytes.

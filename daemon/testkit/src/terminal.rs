@@ -2,11 +2,19 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use crate::{DEADLINE, Run, Sandbox, run, wait_until};
+
+/// Runs a program and stays when it has ended: tmux closes the terminal of a process that ended without reading what is
+/// still on its way there, and does not always hear how it ended. So both are told by files beside `$0`.
+const HOLD: &str = "trap : INT QUIT
+    sh -c 'echo $$ >\"$0.pid.new\" && mv \"$0.pid.new\" \"$0.pid\"; exec \"$@\"' \"$0\" \"$@\"
+    echo $? >\"$0.exit.new\" && mv \"$0.exit.new\" \"$0.exit\"
+    exec sleep infinity";
 
 /// A terminal in which a program of the sandbox runs. What it shows is what a person would see.
 #[derive(Debug)]
@@ -29,21 +37,15 @@ impl Terminal {
             home: sandbox.home(),
         };
         let mut command = terminal.tmux();
-        // The settings come first, so that even a program that ends at once leaves its last screen.
         command.args(["-f", "/dev/null", "start-server", ";"]);
-        for setting in ["exit-empty off", "remain-on-exit on", "status off"] {
-            let scope = if setting.starts_with("exit") { "-s" } else { "-g" };
-            command
-                .args(["set-option", scope])
-                .args(setting.split(' '))
-                .arg(";");
-        }
+        command.args(["set-option", "-g", "status", "off", ";"]);
         command.args(["new-session", "-d", "-x", "80", "-y", "24", "--"]);
         // The program must not believe that it runs inside tmux.
         command.args(["env", "-u", "TMUX", "-u", "TMUX_PANE"]);
         for (key, value) in sandbox.environment() {
             command.arg(format!("{key}={value}"));
         }
+        command.args(["sh", "-c", HOLD]).arg(&terminal.socket);
         command.arg(inner.get_program());
         // tmux takes a semicolon at the end of an argument for its own.
         for arg in args {
@@ -138,26 +140,24 @@ impl Terminal {
     /// When it does not end in time.
     #[must_use]
     pub fn wait_exit(&self) -> i32 {
-        let format = "#{pane_dead} #{pane_dead_status} #{pane_dead_signal}";
-        wait_until(DEADLINE, "the end of the terminal's program", || {
-            let answer = self.ask(&["display-message", "-p", format]).out();
-            let fields: Vec<&str> = answer.trim_end_matches('\n').split(' ').collect();
-            match fields.as_slice() {
-                ["1", "", signal] => signal.parse::<i32>().ok().map(|signal| 128 + signal),
-                ["1", status, ..] => status.parse().ok(),
-                _ => None,
-            }
-        })
+        self.told("exit", "the end of the terminal's program")
     }
 
     /// Process id of the program that the terminal runs.
     ///
     /// # Panics
-    /// When the terminal is gone.
+    /// When it was not started in time.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        let answer = self.ask(&["display-message", "-p", "#{pane_pid}"]).word();
-        answer.parse().expect("tmux tells the process id")
+        let pid = self.told("pid", "the start of the terminal's program");
+        u32::try_from(pid).expect("process ids are not negative")
+    }
+
+    /// The number in a file beside the socket, which is there whole or not at all.
+    fn told(&self, what: &str, awaited: &str) -> i32 {
+        let path = self.socket.with_extension(what);
+        let text = wait_until(DEADLINE, awaited, || fs::read_to_string(&path).ok());
+        text.trim().parse().expect("a shell writes numbers")
     }
 
     /// Socket of the private tmux, for tests of nesting.

@@ -83,10 +83,11 @@ fn a_pty_is_the_controlling_terminal_and_has_modes() {
     let mut command = sandbox.command("sh");
     command.args([
         "-c",
-        "tty </dev/tty && stty -echo </dev/tty && echo raw && read x && stty echo && exit 5",
+        "tty </dev/tty && read x && stty -echo </dev/tty && echo raw && read x && stty echo && exit 5",
     ]);
     let mut pty = Pty::start(&command);
     let before = pty.modes();
+    pty.write(b"\n");
     pty.wait_text("raw");
     assert_ne!(pty.modes().local_modes, before.local_modes);
     pty.write(b"\n");

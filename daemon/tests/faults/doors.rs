@@ -11,9 +11,8 @@ use std::{
 };
 
 use outlast_client::v1::{CreateJobRequest, job_service_client::JobServiceClient};
-use outlast_testkit::{DEADLINE, Namespace, Process, Sandbox, run, wait_until};
+use outlast_testkit::{DEADLINE, Namespace, Process, Sandbox, allow_open_files, run, wait_until};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{PATIENCE, SLEEPER};
 
@@ -208,16 +207,7 @@ fn a_message_of_a_hundred_megabytes_is_refused() {
 
 #[test]
 fn five_thousand_connections_do_not_harm_the_daemon() {
-    let limit = getrlimit(Resource::Nofile);
-    assert!(
-        limit.maximum.is_none_or(|maximum| maximum >= 6000),
-        "this test opens 5,000 connections: raise the limit of open files (ulimit -Hn)"
-    );
-    let raised = Rlimit {
-        current: Some(6000),
-        maximum: limit.maximum,
-    };
-    setrlimit(Resource::Nofile, raised).unwrap();
+    allow_open_files(5000);
     let sandbox = Sandbox::new();
     let pid = sandbox.start_daemon();
     let address = SocketAddrUnix::new(sandbox.socket()).unwrap();

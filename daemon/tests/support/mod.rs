@@ -1,7 +1,7 @@
 //! The real daemon in a sealed sandbox, started as the control program starts it: with a pipe to say how it went.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use std::{fs::File, io::Read as _, os::fd::AsRawFd as _, process::Command, time::Duration};
+use std::{fs::File, io::Read as _, process::Command, time::Duration};
 
 use outlast_client::v1::{
     Error, daemon_service_client::DaemonServiceClient, event_service_client::EventServiceClient,
@@ -30,16 +30,15 @@ pub fn start(sandbox: &Sandbox, args: &[&str]) -> Started {
 
 /// Starts `outlastd`, prepared by `prepare`, and waits for its word.
 pub fn start_with(sandbox: &Sandbox, prepare: impl FnOnce(&mut Command)) -> Started {
-    // Inherited by the child on purpose: each test is a process of its own, so nothing else is started meanwhile.
-    let (ours, theirs) = pipe_with(PipeFlags::empty()).unwrap();
-    let ours = File::from(ours);
-    rustix::io::fcntl_setfd(&ours, rustix::io::FdFlags::CLOEXEC).unwrap();
-    let mut command = sandbox.command("outlastd");
-    command.arg("--ready-fd").arg(theirs.as_raw_fd().to_string());
+    // Nobody inherits the pipe unasked: what another thread starts meanwhile would keep it open.
+    let (ours, theirs) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let daemon = sandbox.command("outlastd");
+    let mut command = sandbox.command("sh");
+    command.args(["-c", "exec \"$0\" \"$@\" 3>&0 </dev/null"]);
+    command.arg(daemon.get_program()).args(["--ready-fd", "3"]);
     prepare(&mut command);
-    let process = Process::start(command);
-    drop(theirs);
-    let said = read_to_end(ours);
+    let process = Process::start_with_stdin(command, theirs);
+    let said = read_to_end(File::from(ours));
     Started { process, said }
 }
 
