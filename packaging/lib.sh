@@ -36,7 +36,7 @@ confirm() {
 
 # Finds cargo and checks that it is young enough.
 need_rust() {
-    local cargo_bin="${CARGO_HOME:-$HOME/.cargo}/bin"
+    local cargo_bin="${CARGO_HOME:-${HOME:-}/.cargo}/bin"
     if ! command -v cargo >/dev/null && [ -x "$cargo_bin/cargo" ]; then
         PATH="$cargo_bin:$PATH"
     fi
@@ -102,8 +102,9 @@ need_packages() {
     say "missing: ${missing[*]}"
     confirm "install with: ${sudo[*]:+sudo }apt-get install ${missing[*]}?"
     say "installing, this may take a minute"
-    local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 -q)
-    quietly "${apt[@]}" update || die "apt-get update failed; what it said is above"
+    local apt=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 -q)
+    # One source of many that cannot be reached is no reason to stop.
+    quietly "${apt[@]}" update || say "apt-get update failed, as it says above; trying with what is known"
     quietly "${apt[@]}" install -y --no-install-recommends "${missing[@]}" ||
         die "apt-get install failed; what it said is above"
     good "installed: ${missing[*]}"

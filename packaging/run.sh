@@ -62,9 +62,14 @@ outlast=$bin/outlast
 case ":$PATH:" in
     *":$bin:"*) ;;
     *)
-        say "$bin is not in your PATH yet. To have \`outlast\` in every new shell:"
-        # shellcheck disable=SC2016 # it is meant to be expanded by the shell that reads it
-        say "  echo 'export PATH=\"$bin:\$PATH\"' >> ~/.profile"
+        say "$bin is not in the PATH of this shell. To have \`outlast\` here and in every new shell:"
+        add="export PATH=\"$bin:\$PATH\""
+        case ${SHELL:+${SHELL##*/}} in
+            fish) say "  fish_add_path $bin" ;;
+            zsh) say "  echo '$add' >> ~/.zshrc && $add" ;;
+            bash) say "  echo '$add' >> ~/.bashrc && $add" ;;
+            *) say "  echo '$add' >> ~/.profile && $add" ;;
+        esac
         ;;
 esac
 

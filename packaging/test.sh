@@ -51,6 +51,26 @@ for tool in fmt clippy; do
     rustup component add "$component" >&2
 done
 
+# Tests of full disks and reboots mount things where nobody else sees them.
+need_namespaces() {
+    local as=() said
+    [ "$(id -u)" = 0 ] || as=(--user --map-root-user)
+    said=$(unshare "${as[@]}" --mount --propagation unchanged true 2>&1) && return
+    die "some tests make mount namespaces, and here none can be made: $said" \
+        "in a container: allow it to (docker run --privileged)" \
+        "as another user than root: allow user namespaces (sysctl kernel.unprivileged_userns_clone=1 or" \
+        "  kernel.apparmor_restrict_unprivileged_userns=0, whichever there is), or run this as root"
+}
+[ "$only" = lint ] || need_namespaces
+
+# One test plays another user. Asked for right before the tests, because sudo forgets.
+need_another_user() {
+    [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null && return
+    command -v sudo >/dev/null || die "one test plays another user, and there is no sudo" "run this as root"
+    confirm "one test plays another user; ask sudo for your password?"
+    sudo -v || die "sudo does not let you"
+}
+
 lint() {
     step "Formatting"
     cargo fmt --all --check || die "the code is not formatted" "cargo fmt --all"
@@ -89,6 +109,7 @@ tests() {
     step "Building the programs"
     cargo build --workspace --bins --locked
     step "Tests"
+    need_another_user
     if cargo nextest --version >/dev/null 2>&1; then
         # Examples in documentation are not nextest's business; they go first, so that its summary closes the run.
         cargo test --workspace --locked --doc --quiet

@@ -79,10 +79,11 @@ typed "outlast"
 breathe 1
 
 step "What to try next" 2>&1
-cat <<EOF
-    outlast run -- make test          run something and follow it; Ctrl-C lets it go on
-    outlast logs $name          what the tour's job wrote
-    outlast session create work       a shell that stays; outlast attach work
-    outlast doctor                    is everything as it should be?
-    outlast --help                    all the rest
-EOF
+next() { printf '    %-34s%s\n' "$1" "$2"; }
+command -v outlast >/dev/null ||
+    tell "    (outlast is not in the PATH of this shell yet: what puts it there stands above, under \"Installing\")"
+next "outlast run -- make test" "run something and follow it; Ctrl-C lets it go on"
+next "outlast logs $name" "what the tour's job wrote"
+next "outlast session create work" "a shell that stays; outlast attach work"
+next "outlast doctor" "is everything as it should be?"
+next "outlast --help" "all the rest"
