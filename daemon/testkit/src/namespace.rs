@@ -4,12 +4,29 @@ use std::{process::Command, time::Duration};
 
 use crate::{DEADLINE, Process, Run, Sandbox, run};
 
-/// What happens before the set-up: nothing that is mounted from here on is seen outside. In a chroot the mount that it
-/// lies in cannot be named and so not be made private, which is fine where nothing is shared at all.
-const SEAL: &str = "mount --make-rprivate / 2>/dev/null || ! grep -q ' shared:' /proc/1/mountinfo || {
-        echo 'nothing can be mounted for this alone: make the root of this chroot a mount (mount --bind DIR DIR)' >&2
-        exit 1
-    }";
+/// Run by the shell that makes the namespace, with the sandbox's path, the set-up and the arguments of `unshare`. Nothing
+/// that is mounted is to be seen outside. In a chroot the mount that all lies in has no name and so cannot be made
+/// private; that is fine when it is not shared, which the first process knows, whose root is the true one.
+const MAKE: &str = r#"
+    export SANDBOX="$1" SETUP="$2" SHARED
+    shift 2
+    exec 9<"$SANDBOX"
+    mount=$(sed -n 's/^mnt_id:[^0-9]*//p' /proc/self/fdinfo/9)
+    exec 9<&-
+    # Numbers of mounts are never used twice at a time: what bears this one is that mount.
+    case $(grep "^$mount " /proc/1/mountinfo) in
+        '' | *' shared:'*) SHARED=perhaps ;;
+        *) SHARED=no ;;
+    esac
+    exec unshare "$@" --mount --propagation unchanged -- sh -ec '
+        mount --make-rprivate / 2>/dev/null || [ "$SHARED" = no ] || {
+            echo "mounts would be seen outside: make the root of this chroot a mount (mount --bind DIR DIR)" >&2
+            exit 1
+        }
+        set -- "$SANDBOX"
+        eval "$SETUP"
+        echo ready
+        exec cat'"#;
 
 /// A private mount namespace. Mounts in it are seen only by commands that are run in it, and go with it.
 #[derive(Debug)]
@@ -26,14 +43,11 @@ impl Namespace {
     /// users make namespaces.
     #[must_use]
     pub fn new(sandbox: &Sandbox, setup: &str) -> Self {
-        let mut command = sandbox.command("unshare");
+        let mut command = sandbox.command("sh");
+        command.args(["-ec", MAKE, "make"]).arg(sandbox.path()).arg(setup);
         if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--map-root-user"]);
         }
-        let script = format!("{SEAL}\n{setup}\necho ready\nexec cat");
-        command.args(["--mount", "--propagation", "unchanged", "--"]);
-        command.args(["sh", "-ec", &script, "setup"]);
-        command.arg(sandbox.path());
         let keeper = Process::start_with_input(command);
         keeper.wait_line(|line| line == "ready");
         Self { keeper }
@@ -48,8 +62,8 @@ impl Namespace {
         if !rustix::process::geteuid().is_root() {
             command.args(["--user", "--preserve-credentials"]);
         }
-        command.arg("--mount");
-        // Entering leaves the working directory on the outside.
+        // Entering leaves the root directory, which need not be that of the namespace, and the working directory outside.
+        command.args(["--mount", "--root"]);
         command.arg(format!("--wd={}", sandbox.home().display()));
         command.arg("--").arg(inner.get_program());
         command
