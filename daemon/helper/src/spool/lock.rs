@@ -39,20 +39,36 @@ impl Lock {
         }
     }
 
-    /// Whether a supervisor or pane holds it. The file is opened for reading only, so that looking wakes nobody who
-    /// watches for the close of a holder.
+    /// Whether a supervisor or pane holds it.
     pub(crate) fn is_held(dir: &Dir) -> io::Result<bool> {
+        Ok(Self::look(dir)? == Seen::Held)
+    }
+
+    /// Looks who has it. The file is opened for reading only, so that looking wakes nobody who watches for the close of
+    /// a holder.
+    pub(super) fn look(dir: &Dir) -> io::Result<Seen> {
         let path = dir.file("lock");
         let failed = |error: io::Error| at("looking at the lock", &path, &error);
         let file = match File::open(&path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Seen::Missing),
             Err(error) => return Err(failed(error)),
         };
         match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => Ok(false),
-            Err(Errno::WOULDBLOCK) => Ok(true),
+            Ok(()) => Ok(Seen::Free),
+            Err(Errno::WOULDBLOCK) => Ok(Seen::Held),
             Err(error) => Err(failed(error.into())),
         }
     }
+}
+
+/// What a look at a lock shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// There is none. Nobody ever held it, or somebody removed it, and then it proves nothing.
+    Missing,
+    /// Nobody has it.
+    Free,
+    /// A supervisor or pane has it.
+    Held,
 }
