@@ -10,6 +10,7 @@ mod launch;
 mod locks;
 mod logs;
 mod pace;
+mod panes;
 mod report;
 mod screen;
 mod sessions;

@@ -2,6 +2,8 @@
 //! with it.
 
 use std::{
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -36,6 +38,8 @@ pub struct Bed {
     /// A directory for whatever the test writes.
     pub dir: PathBuf,
     child: Option<Child>,
+    /// Of a helper in this process.
+    config: Option<Config>,
     temp: TempDir,
 }
 
@@ -47,19 +51,46 @@ impl Bed {
     /// With a state directory of this name.
     pub fn local_in(name: &str) -> Self {
         let temp = temp();
-        let helper = Helper::new(Config {
-            state_dir: temp.path().join(name),
-            owner: OWNER.to_owned(),
-            helper_program: helper_program(),
-            sessions: SessionConfig {
-                history_limit: 2000,
-                user_copy_mode_keys: false,
-            },
-            scope: false,
-        })
-        .unwrap();
+        Self::local_with(config(temp.path().join(name), helper_program()), temp)
+    }
+
+    /// Whose panes do nothing before [`Bed::let_panes_go`]; each is a line in the file `panes` of `dir` by then.
+    pub fn with_late_panes() -> Self {
+        let temp = temp();
+        let (wrapper, dir) = (temp.path().join("late"), temp.path().join("work"));
+        let (dir, helper) = (dir.display(), helper_program());
+        let script = format!(
+            "#!/bin/sh\nif [ \"$1\" = pane ]; then\n\
+             echo late >>{dir}/panes; while [ ! -e {dir}/go ]; do sleep 0.01; done\n\
+             fi\nexec {} \"$@\"\n",
+            helper.display()
+        );
+        std::fs::write(&wrapper, script).unwrap();
+        std::fs::set_permissions(&wrapper, Permissions::from_mode(0o700)).unwrap();
+        Self::local_with(config(temp.path().join("s"), wrapper), temp)
+    }
+
+    fn local_with(config: Config, temp: TempDir) -> Self {
+        let helper = Helper::new(config.clone()).unwrap();
         let root = helper.root().clone();
-        Self::new(local(helper).unwrap(), root, None, temp)
+        let mut bed = Self::new(local(helper).unwrap(), root, None, temp);
+        bed.config = Some(config);
+        bed
+    }
+
+    /// Another helper on the same directories, in this process as well.
+    pub fn another_local(&self) -> HelperClient {
+        local(Helper::new(self.config.clone().unwrap()).unwrap()).unwrap()
+    }
+
+    /// How many panes there were.
+    pub fn late_panes(&self) -> usize {
+        let panes = std::fs::read_to_string(self.dir.join("panes"));
+        panes.unwrap_or_default().lines().count()
+    }
+
+    pub fn let_panes_go(&self) {
+        std::fs::write(self.dir.join("go"), "").unwrap();
     }
 
     pub async fn program() -> Self {
@@ -97,6 +128,7 @@ impl Bed {
             root,
             dir,
             child,
+            config: None,
             temp,
         }
     }
@@ -314,6 +346,19 @@ fn serve(temp: &Path) -> tokio::process::Command {
         .env_remove("INVOCATION_ID")
         .env("HOME", temp);
     command
+}
+
+fn config(state_dir: PathBuf, helper_program: PathBuf) -> Config {
+    Config {
+        state_dir,
+        owner: OWNER.to_owned(),
+        helper_program,
+        sessions: SessionConfig {
+            history_limit: 2000,
+            user_copy_mode_keys: false,
+        },
+        scope: false,
+    }
 }
 
 /// The helper binary of this build, beside the directory of the test's own.

@@ -15,6 +15,7 @@ mod exec;
 mod jobs;
 mod screen;
 mod sessions;
+mod starting;
 
 /// Makes two tests of one function: over the local transport and over a program.
 macro_rules! over_both {
