@@ -420,12 +420,12 @@ pub(crate) fn take_stdio() -> io::Result<[OwnedFd; 2]> {
     Ok([input, output])
 }
 
-/// Has the kernel kill the child when the thread that starts it ends, and so when this process does.
-pub(crate) fn dies_with_us(command: &mut std::process::Command) {
+/// Has the kernel ask the child to end when the thread that starts it ends, and so when this process does.
+pub(crate) fn ends_with_us(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt as _;
     let parent = std::process::id();
     let prepare = move || {
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
         // Died before it could be told.
         if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned()) != Some(parent) {
             return Err(io::Error::from_raw_os_error(libc::ESRCH));

@@ -3,6 +3,9 @@
 //!
 //! Nothing that carries a program's output goes through it. It ends when tmux does, when a reply is overdue, or when
 //! its last handle is dropped.
+//!
+//! Its process is asked to end and never killed: a client says in several pieces who it is, and until tmux 3.7 the server
+//! crashes, with all sessions in it, when a control client goes away in between. One that is asked says it all first.
 
 use std::{
     collections::VecDeque,
@@ -12,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     process::{ChildStdin, ChildStdout, Command},
@@ -67,12 +71,12 @@ impl Client {
     pub fn start(mut command: Command) -> io::Result<Self> {
         // A control client whose process lives on and whose output nobody reads stays with the server for ever, and keeps
         // it from ending: the server waits until everything was read.
-        sys::dies_with_us(command.as_std_mut());
+        sys::ends_with_us(command.as_std_mut());
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
-            .kill_on_drop(true)
+            .kill_on_drop(false)
             .spawn()?;
         let missing = || io::Error::other("the child has no pipes");
         let stdin = child.stdin.take().ok_or_else(missing)?;
@@ -95,8 +99,13 @@ impl Client {
             }
             drop(said);
             lock(&queue).clear();
-            // Nothing is lost by killing it: it holds no state, and what was sent is with the server.
-            let _ = child.kill().await;
+            // Nothing is lost by its end: it holds no state, and what was sent is with the server.
+            if let Some(pid) = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+                // Ours until it is collected, so the number is its own. It fails for one that has ended.
+                let _ = kill_process(pid, Signal::TERM);
+            }
+            // Only collects it, so nobody waits for this; it ends as soon as it gets to run.
+            let _ = child.wait().await;
         });
         Ok(Self {
             requests,

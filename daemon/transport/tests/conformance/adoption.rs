@@ -1,5 +1,7 @@
 //! What outlives a helper, and what does not.
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use outlast_client::helper_v1::{
     ExecRequest, ExecStart, RunJobRequest, exec_request, exec_response, run_job_response::Event,
 };
@@ -113,4 +115,39 @@ async fn a_killed_helper_leaves_no_control_client() {
         eventually("one control client", || clients() == 1).await;
         assert_eq!(bed.tmux(&["list-sessions"]).matches("o-").count(), round + 1);
     }
+}
+
+/// A control client that is killed before it has said who it is takes the tmux server with it, and all sessions.
+async fn control_client_is_asked_to_leave(kill: bool) {
+    let bin = tempfile::tempdir().unwrap();
+    let left = bin.path().join("left");
+    let real = std::env::var("PATH").unwrap();
+    // Stands between the helper and tmux where it is a control client, and says when it is asked to end.
+    let script = format!(
+        "#!/bin/sh\nPATH='{real}'; export PATH\ncase \" $* \" in *' -C '*) ;; *) exec tmux \"$@\" ;; esac\n\
+         exec 3<&0\ntmux \"$@\" <&3 & tmux=$!\ntrap 'kill $tmux; : >{}' TERM\nwait $tmux; wait $tmux\n",
+        left.display()
+    );
+    let wrapper = bin.path().join("tmux");
+    std::fs::write(&wrapper, script).unwrap();
+    std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let path = format!("{}:{real}", bin.path().display());
+    let change = |command: &mut tokio::process::Command| {
+        command.env("PATH", path);
+    };
+    let mut bed = Bed::program_with(change).await;
+    let (_, started) = bed.session("sleep 600").await;
+    bed.replace_program(kill).await;
+    eventually("the control client to be asked to end", || left.exists()).await;
+    assert!(is_alive(started.pid));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_helper_does_not_have_its_control_client_killed() {
+    within(control_client_is_asked_to_leave(true)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_helper_that_leaves_does_not_kill_its_control_client() {
+    within(control_client_is_asked_to_leave(false)).await;
 }
