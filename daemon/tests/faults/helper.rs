@@ -113,6 +113,43 @@ fn a_running_job_whose_directory_is_removed_is_lost() {
     assert_ne!(waiter.finish(PATIENCE).exit(), 0);
 }
 
+/// A lock that is gone says nothing about who has it.
+#[test]
+fn work_whose_lock_is_removed_goes_on_to_its_true_end() {
+    let sandbox = Sandbox::new();
+    let script = "while [ ! -e go-on ]; do sleep 0.05; done; exit 5";
+    let job = sandbox
+        .outlast(&["run", "-d", "--", "sh", "-c", script])
+        .success()
+        .word();
+    let create = ["session", "create", "web", "--", "sh", "-c", script];
+    drop(sandbox.outlast(&create).success());
+    sandbox.wait_job(&job, |state| state == "running");
+    let session = sandbox.wait_session("web", |state| state == "running");
+    let spool = sandbox.spool().unwrap();
+    sandbox.kill_daemon().unwrap();
+    fs::remove_file(spool.join("jobs").join(&job).join("lock")).unwrap();
+    let id = session["id"].as_str().unwrap();
+    fs::remove_file(spool.join("sessions").join(id).join("lock")).unwrap();
+    // The next daemon judges both anew; it was started when that was done.
+    sandbox.start_daemon();
+    let shown = sandbox.outlast(&["session", "show", "web", "--json"]).success();
+    assert_eq!(shown.json()["pid"], session["pid"], "{shown}");
+    fs::write(sandbox.home().join("go-on"), "").unwrap();
+    let ended = sandbox.wait_job(&job, |state| state != "running");
+    assert_eq!(
+        (&ended["state"], &ended["exit_code"]),
+        (&"failed".into(), &5.into()),
+        "{ended}"
+    );
+    let ended = sandbox.wait_session("web", |state| state != "running");
+    assert_eq!(
+        (&ended["state"], &ended["exit_code"]),
+        (&"exited".into(), &5.into()),
+        "{ended}"
+    );
+}
+
 #[test]
 fn a_job_that_cannot_be_started_can_be_cancelled() {
     let install = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
