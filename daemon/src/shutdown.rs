@@ -71,15 +71,20 @@ impl Shutdown {
     /// The status of a call that comes, or still runs, while the daemon ends.
     #[must_use]
     pub fn status(&self) -> Status {
-        let error = match self.inner.ending.get() {
+        self.error().into_status()
+    }
+
+    /// The same as an error.
+    #[must_use]
+    pub fn error(&self) -> Error {
+        match self.inner.ending.get() {
             Some(Ending::Restart) => Error::new(ErrorKind::Restarting, "the daemon is being restarted")
                 .with_hint(
                     "connect again and go on by position; `outlast daemon start` starts it if it stays away",
                 ),
             Some(Ending::Stop) | None => Error::new(ErrorKind::Stopping, "the daemon was told to stop")
                 .with_hint("what runs keeps running; `outlast daemon start` brings the daemon back"),
-        };
-        error.into_status()
+        }
     }
 }
 

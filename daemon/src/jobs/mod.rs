@@ -294,7 +294,7 @@ impl Jobs {
             }
             // The driver went before it took the wish: the job has ended, or the daemon does.
             if self.inner.app.shutdown.has_begun() {
-                return Err(Error::new(ErrorKind::Stopping, "the daemon is ending"));
+                return Err(self.inner.app.shutdown.error());
             }
         }
         let store = &self.inner.app.store;
@@ -321,7 +321,7 @@ impl Jobs {
         let now = store.job(job.id).await.map_err(failure)?;
         match now {
             Some(ended) if ended.state.is_ended() => Ok(ended),
-            Some(_) => Err(Error::new(ErrorKind::Stopping, "the daemon is ending")),
+            Some(_) => Err(self.inner.app.shutdown.error()),
             None => Err(not_found(&job.id.to_string())),
         }
     }

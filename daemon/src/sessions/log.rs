@@ -60,7 +60,7 @@ async fn read(
         Err(error) => return sink.send(Err(error.into_status())).await,
     };
     if follow && !started(&mut view).await {
-        return removed(sink, session).await;
+        return gone(sessions, sink, session).await;
     }
     let dir = sessions.spool_dir(session)?;
     // Before the first look at the log, so that nothing is written unseen.
@@ -89,7 +89,7 @@ async fn read(
         tokio::select! {
             () = watch.changed() => {}
             changed = view.changed() => if changed.is_err() {
-                return removed(sink, &session).await;
+                return gone(sessions, sink, &session).await;
             }
         }
     }
@@ -102,7 +102,10 @@ pub(super) async fn started(view: &mut watch::Receiver<Arc<View>>) -> bool {
         .is_ok()
 }
 
-async fn removed(sink: &Sink<ReadSessionLogResponse>, session: &Session) -> Result<(), Stop> {
-    let error = super::not_found(session.name.as_str());
-    sink.send(Err(error.into_status())).await
+async fn gone(
+    sessions: &Sessions,
+    sink: &Sink<ReadSessionLogResponse>,
+    session: &Session,
+) -> Result<(), Stop> {
+    sink.send(Err(sessions.gone(session).into_status())).await
 }

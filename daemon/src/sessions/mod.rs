@@ -254,9 +254,9 @@ impl Sessions {
         };
         let (reply, answer) = oneshot::channel();
         let command = Command { wish, request, reply };
-        let ending = || Error::new(ErrorKind::Stopping, "the daemon is ending");
-        handle.inbox.send(command).await.map_err(|_gone| ending())?;
-        answer.await.map_err(|_gone| ending())?
+        let gone = || self.gone(session);
+        handle.inbox.send(command).await.map_err(|_closed| gone())?;
+        answer.await.map_err(|_dropped| gone())?
     }
 
     /// Asks a session's program to end.
@@ -334,7 +334,7 @@ impl Sessions {
             view.wait_for(|view| view.session.state != SessionState::Creating || view.session.deleting);
         match tokio::time::timeout(SETTLE_WITHIN, made).await {
             Ok(Ok(view)) => Ok(view.session.clone()),
-            Ok(Err(_removed)) => Err(not_found(text)),
+            Ok(Err(_gone)) => Err(self.gone(&session)),
             // What it still is says enough.
             Err(_late) => Ok(session),
         }
@@ -362,6 +362,16 @@ impl Sessions {
         let handle = self.handle(session.id);
         let handle = handle.ok_or_else(|| not_found(session.name.as_str()))?;
         Ok(handle.view)
+    }
+
+    /// Why a session's driver let go of it: it was removed, or the daemon ends.
+    fn gone(&self, session: &Session) -> Error {
+        let shutdown = &self.inner.app.shutdown;
+        if shutdown.has_begun() {
+            shutdown.error()
+        } else {
+            not_found(session.name.as_str())
+        }
     }
 
     fn app(&self) -> &App {

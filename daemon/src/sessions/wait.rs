@@ -119,7 +119,7 @@ async fn exited(sessions: &Sessions, session: &Session) -> Result<SessionWaitDon
     let ended = view.wait_for(|view| view.session.state.is_ended()).await;
     let session = match ended {
         Ok(view) => view.session.clone(),
-        Err(_removed) => return Err(super::not_found(session.name.as_str()).into_status()),
+        Err(_gone) => return Err(sessions.gone(session).into_status()),
     };
     let next_offset = sessions.spool_dir(&session).map_or(0, |dir| dir.log_len());
     Ok(SessionWaitDone {
@@ -139,7 +139,7 @@ async fn output(
     let io = |error: std::io::Error| failure(error).into_status();
     let mut view = sessions.watch(session).map_err(Error::into_status)?;
     if !super::log::started(&mut view).await {
-        return Err(super::not_found(session.name.as_str()).into_status());
+        return Err(sessions.gone(session).into_status());
     }
     let dir = sessions.spool_dir(session).map_err(io)?;
     // Before the first look at the log, so that nothing is written unseen.
@@ -186,7 +186,7 @@ async fn output(
         tokio::select! {
             () = watch.changed() => {}
             changed = view.changed() => if changed.is_err() {
-                return Err(super::not_found(session.name.as_str()).into_status());
+                return Err(sessions.gone(&session).into_status());
             }
         }
     }
