@@ -275,7 +275,8 @@ async fn a_socket_that_was_taken_away_is_made_again() {
     let process = ready(&sandbox);
     let socket = sandbox.socket();
     fs::remove_dir_all(socket.parent().unwrap()).unwrap();
-    wait_until(DEADLINE, "a new socket", || socket.exists().then_some(()));
+    // It has its name a moment before it listens.
+    wait_until(DEADLINE, "a new socket", || UnixStream::connect(&socket).ok());
     answers(&sandbox).await;
     assert!(process.is_running());
 }
