@@ -80,7 +80,14 @@ pub(super) async fn open(
     let mut client = client.clone();
     let mut refused = Error::Gone;
     for _ in 0..LOOKS {
-        let seen = look(&client, id, run).await.map_err(tmux)?;
+        let seen = match look(&client, id, run).await {
+            // A server that has just ended; nothing was asked of it yet.
+            Err(Error::Gone) => {
+                client = core.tmux.connect().await.map_err(tmux)?;
+                continue;
+            }
+            seen => seen.map_err(tmux)?,
+        };
         if seen == Seen::Coming {
             return Ok(());
         }

@@ -122,10 +122,11 @@ async fn control_client_is_asked_to_leave(kill: bool) {
     let bin = tempfile::tempdir().unwrap();
     let left = bin.path().join("left");
     let real = std::env::var("PATH").unwrap();
-    // Stands between the helper and tmux where it is a control client, and says when it is asked to end.
+    // Stands between the helper and tmux where it is a control client, and says when that has ended in good order: asked to,
+    // or at the end of its input. Killed, it says nothing.
     let script = format!(
         "#!/bin/sh\nPATH='{real}'; export PATH\ncase \" $* \" in *' -C '*) ;; *) exec tmux \"$@\" ;; esac\n\
-         exec 3<&0\ntmux \"$@\" <&3 & tmux=$!\ntrap 'kill $tmux; : >{}' TERM\nwait $tmux; wait $tmux\n",
+         exec 3<&0\ntmux \"$@\" <&3 & tmux=$!\ntrap 'kill $tmux' TERM\nwait $tmux; wait $tmux; : >{}\n",
         left.display()
     );
     let wrapper = bin.path().join("tmux");
@@ -138,7 +139,7 @@ async fn control_client_is_asked_to_leave(kill: bool) {
     let mut bed = Bed::program_with(change).await;
     let (_, started) = bed.session("sleep 600").await;
     bed.replace_program(kill).await;
-    eventually("the control client to be asked to end", || left.exists()).await;
+    eventually("the control client to end in good order", || left.exists()).await;
     assert!(is_alive(started.pid));
 }
 
