@@ -16,6 +16,7 @@ mod start;
 mod sys;
 
 use std::{
+    ffi::OsString,
     future::Future,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -34,7 +35,7 @@ pub use process::{DirWatch, Process};
 pub use sys::readable;
 
 use crate::{
-    BUILD_KEY, PROTOCOL, PROTOCOL_KEY, VERSION,
+    AUTH_SOCK_KEY, BUILD_KEY, PROTOCOL, PROTOCOL_KEY, VERSION,
     paths::{PlaceError, Places},
     socket::{self, Connection, Peer, SocketError},
     v1::{
@@ -169,10 +170,11 @@ pub const RESTART_HINT: &str = "outlast daemon restart";
 /// A channel that introduces itself with every call.
 pub type Wire = InterceptedService<Channel, Handshake>;
 
-/// Adds protocol number and build to a call.
+/// Adds protocol number, build and the user's ssh-agent to a call.
 #[derive(Debug, Clone)]
 pub struct Handshake {
     protocol: Option<MetadataValue<Ascii>>,
+    auth_sock: Option<MetadataValue<Ascii>>,
 }
 
 impl Interceptor for Handshake {
@@ -183,6 +185,9 @@ impl Interceptor for Handshake {
             metadata.insert(PROTOCOL_KEY, protocol.clone());
         }
         metadata.insert(BUILD_KEY, MetadataValue::from_static(BUILD));
+        if let Some(auth_sock) = &self.auth_sock {
+            metadata.insert(AUTH_SOCK_KEY, auth_sock.clone());
+        }
         Ok(request)
     }
 }
@@ -193,6 +198,7 @@ pub struct Daemon {
     channel: Channel,
     peer: Peer,
     socket: PathBuf,
+    auth_sock: Option<MetadataValue<Ascii>>,
 }
 
 impl Daemon {
@@ -242,6 +248,7 @@ impl Daemon {
             channel: channel(connection).await?,
             peer,
             socket: path.to_owned(),
+            auth_sock: auth_sock(std::env::var_os("SSH_AUTH_SOCK")),
         })
     }
 
@@ -325,20 +332,41 @@ impl Daemon {
         &self,
         call: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<T, ClientError> {
-        match tokio::time::timeout(ANSWER_WITHIN, call).await {
+        self.answer_within(ANSWER_WITHIN, call).await
+    }
+
+    /// Waits for an answer that takes more than the daemon's own state, at most so long.
+    ///
+    /// # Errors
+    /// What the daemon answered, or why it did not.
+    pub async fn answer_within<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, ClientError> {
+        match tokio::time::timeout(limit, call).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(status.into()),
             Err(_elapsed) => Err(ClientError::NoAnswer {
                 pid: self.peer.pid,
-                after: ANSWER_WITHIN,
+                after: limit,
             }),
         }
     }
 
     fn wire(&self, introduce: bool) -> Wire {
         let protocol = introduce.then(|| MetadataValue::from(PROTOCOL));
-        InterceptedService::new(self.channel.clone(), Handshake { protocol })
+        let auth_sock = self.auth_sock.clone();
+        InterceptedService::new(self.channel.clone(), Handshake { protocol, auth_sock })
     }
+}
+
+/// The path of an ssh-agent as metadata. A relative one means something else to the daemon, and one that is not
+/// printable ASCII cannot be carried; both are left out.
+fn auth_sock(path: Option<OsString>) -> Option<MetadataValue<Ascii>> {
+    let path = path.filter(|path| Path::new(path).is_absolute())?;
+    let path = path.to_str().filter(|path| path.is_ascii())?;
+    MetadataValue::try_from(path).ok()
 }
 
 /// Where the daemon is to be looked for.
@@ -384,4 +412,24 @@ pub fn watch_dir(dir: &Path) -> std::io::Result<DirWatch> {
 #[must_use]
 pub fn build() -> String {
     format!("{VERSION} (protocol {PROTOCOL})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_agent_with_an_absolute_path_is_told() {
+        let told = |path: &str| {
+            auth_sock(Some(path.into())).map(|value| value.to_str().unwrap_or_default().to_owned())
+        };
+        assert_eq!(
+            told("/run/user/1000/agent.1 2").as_deref(),
+            Some("/run/user/1000/agent.1 2")
+        );
+        for path in ["", "agent", "~/agent", "/run/\n", "/run/\u{fc}"] {
+            assert_eq!(told(path), None, "{path:?}");
+        }
+        assert_eq!(auth_sock(None), None);
+    }
 }

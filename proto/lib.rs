@@ -21,6 +21,9 @@ pub const PROTOCOL_KEY: &str = "outlast-protocol";
 /// Metadata key under which a client says which build it is.
 pub const BUILD_KEY: &str = "outlast-build";
 
+/// Metadata key under which a client says where the ssh-agent listens that it was started with: an absolute path.
+pub const AUTH_SOCK_KEY: &str = "outlast-auth-sock";
+
 /// The descriptor set of every protocol file, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 

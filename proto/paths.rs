@@ -178,20 +178,25 @@ impl LockNote {
     }
 }
 
-/// Finds a program of outlast: beside the running one (through symlinks), in `../lib/outlast/` from there, then in
-/// `$OUTLAST_LIBDIR`.
+/// Directories in which programs of outlast are looked for, the first that has one counts: beside this program (through
+/// symlinks), `../lib/outlast`, and `$OUTLAST_LIBDIR`.
 #[must_use]
-pub fn find_program(name: &str) -> Option<PathBuf> {
+pub fn program_dirs() -> Vec<PathBuf> {
     let own = env::current_exe().ok().and_then(|exe| fs::canonicalize(exe).ok());
     let beside = own.as_deref().and_then(Path::parent);
-    let candidates = [
-        beside.map(|dir| dir.join(name)),
-        beside
-            .and_then(Path::parent)
-            .map(|dir| dir.join("lib/outlast").join(name)),
-        env::var_os("OUTLAST_LIBDIR").map(|dir| PathBuf::from(dir).join(name)),
+    let dirs = [
+        beside.map(Path::to_owned),
+        beside.and_then(Path::parent).map(|dir| dir.join("lib/outlast")),
+        env::var_os("OUTLAST_LIBDIR").map(PathBuf::from),
     ];
-    candidates.into_iter().flatten().find(|path| path.is_file())
+    dirs.into_iter().flatten().collect()
+}
+
+/// Finds a program of outlast in [`program_dirs`].
+#[must_use]
+pub fn find_program(name: &str) -> Option<PathBuf> {
+    let candidates = program_dirs().into_iter().map(|dir| dir.join(name));
+    candidates.into_iter().find(|path| path.is_file())
 }
 
 #[cfg(test)]
