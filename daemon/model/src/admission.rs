@@ -260,7 +260,10 @@ pub struct Program<'a> {
 
 impl Program<'_> {
     /// Everything but that a command is there.
-    fn check(&self) -> Result<(), Denied> {
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), Denied> {
         let mut total = 0_usize;
         for (number, argument) in self.command.iter().enumerate() {
             check_text(argument, || What::Argument(number))?;

@@ -8,6 +8,8 @@
 //! | `job.removed` | id of the job | `name host state` (its last) |
 //! | `session.state` | id of the session | `name host state run stopping deleting pid exit_code signal reason started_at ended_at` |
 //! | `session.removed` | id of the session | `name host state` (its last) |
+//! | `host.added` | name of the host | `kind address` |
+//! | `host.removed` | name of the host | empty |
 //! | `host.link` | name of the host | `link error reason next_try_at` |
 //! | `daemon.started` | empty | `pid version` |
 //! | `daemon.stopping` | empty | `pid version restart` (true when another takes its place at once) |
@@ -32,6 +34,10 @@ pub enum Kind {
     SessionState,
     /// A session was removed.
     SessionRemoved,
+    /// A host was added.
+    HostAdded,
+    /// A host was removed, with all that was known of it.
+    HostRemoved,
     /// The connection to a host changed.
     HostLink,
     /// A daemon began to serve.
@@ -44,11 +50,13 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::JobState,
         Self::JobRemoved,
         Self::SessionState,
         Self::SessionRemoved,
+        Self::HostAdded,
+        Self::HostRemoved,
         Self::HostLink,
         Self::DaemonStarted,
         Self::DaemonStopping,
@@ -63,6 +71,8 @@ impl Kind {
             Self::JobRemoved => "job.removed",
             Self::SessionState => "session.state",
             Self::SessionRemoved => "session.removed",
+            Self::HostAdded => "host.added",
+            Self::HostRemoved => "host.removed",
             Self::HostLink => "host.link",
             Self::DaemonStarted => "daemon.started",
             Self::DaemonStopping => "daemon.stopping",

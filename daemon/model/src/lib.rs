@@ -4,6 +4,7 @@
 
 pub mod admission;
 pub mod event;
+pub mod host;
 pub mod id;
 pub mod job;
 pub mod name;

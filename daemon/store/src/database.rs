@@ -11,7 +11,10 @@ use crate::{boot, error::StoreError, meta};
 pub(crate) const APPLICATION_ID: i32 = 0x6f75_746c;
 
 /// The steps of the schema, oldest first. A released one is never edited, only followed by another.
-pub(crate) const STEPS: &[&str] = &[include_str!("../migrations/0001_spine.sql")];
+pub(crate) const STEPS: &[&str] = &[
+    include_str!("../migrations/0001_spine.sql"),
+    include_str!("../migrations/0002_hosts.sql"),
+];
 
 /// Pages a connection keeps, in KiB (negative: KiB, not pages). The whole daemon has 15 MB, and the hot part of the
 /// database is small.

@@ -112,6 +112,12 @@ pub enum StoreError {
         /// Who has it.
         holder: Id,
     },
+    /// A host has this name.
+    #[error("there is a host {name} already")]
+    HostTaken {
+        /// The name.
+        name: String,
+    },
     /// A row with this id is there already.
     #[error("there is a {noun} {id} already")]
     Exists {
@@ -174,6 +180,9 @@ impl StoreError {
             Self::NameTaken { noun, holder, .. } => Some(format!(
                 "choose another name; outlast {noun} show {holder} shows who has it"
             )),
+            Self::HostTaken { name } => {
+                Some(format!("choose another name, or see: outlast host show {name}"))
+            }
             Self::RequestConflict { .. } => Some("make a new request id for a new request".to_owned()),
             _ => None,
         }

@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jiff::Timestamp;
 use outlast_model::{
     event::{Event, Kind, NewEvent},
+    host::Link,
     job::{Job, Outcome, TimeMs},
     session::Session,
 };
@@ -75,6 +76,27 @@ pub fn session_event(session: &Session) -> NewEvent {
     NewEvent {
         kind: Kind::SessionState,
         subject: session.id.to_string(),
+        data: Value::Object(data).to_string(),
+    }
+}
+
+/// The event that says how the connection to a host is.
+#[must_use]
+pub fn host_link_event(
+    host: &str,
+    link: Link,
+    error: Option<&str>,
+    reason: Option<&str>,
+    next_try_at: Option<TimeMs>,
+) -> NewEvent {
+    let mut data = Map::new();
+    put(&mut data, "link", Some(link.as_str()));
+    put(&mut data, "error", error);
+    put(&mut data, "reason", reason);
+    put(&mut data, "next_try_at", next_try_at.and_then(time_text));
+    NewEvent {
+        kind: Kind::HostLink,
+        subject: host.to_owned(),
         data: Value::Object(data).to_string(),
     }
 }

@@ -20,6 +20,7 @@ mod database;
 mod error;
 mod event;
 mod files;
+mod host;
 mod job;
 mod meta;
 mod notice;
@@ -46,7 +47,8 @@ use tokio::sync::watch;
 
 pub use self::{
     error::StoreError,
-    event::{EventPage, job_event, session_event},
+    event::{EventPage, host_link_event, job_event, session_event},
+    host::Forgotten,
     job::{JobFilter, Page},
     notice::Notice,
     request::{Created, Recorded, Request},

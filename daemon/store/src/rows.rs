@@ -87,11 +87,13 @@ pub(crate) fn command_text(command: &[String]) -> String {
     serde_json::Value::from(command).to_string()
 }
 
-fn command(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
+/// A list of words as it is kept.
+pub(crate) fn command(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
     serde_json::from_str(row.get_ref(column)?.as_str()?).map_err(|error| unreadable(column, error))
 }
 
-fn word<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
+/// A word that stands for something.
+pub(crate) fn word<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {
@@ -101,7 +103,8 @@ where
         .map_err(|error| unreadable(column, error))
 }
 
-fn optional_word<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
+/// A word that stands for something, if it is there.
+pub(crate) fn optional_word<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>>
 where
     T: FromStr<Err: std::error::Error + Send + Sync + 'static>,
 {

@@ -12,6 +12,7 @@ mod crash;
 mod damage;
 mod events;
 mod fixture;
+mod hosts;
 mod jobs;
 mod requests;
 mod sessions;
