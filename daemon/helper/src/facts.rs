@@ -7,7 +7,7 @@ use std::{
 
 use outlast_client::{VERSION, helper_v1::GetFactsResponse};
 
-use crate::{proc, sys, tmux::Tmux};
+use crate::{login::Login, proc, sys, tmux::Tmux};
 
 /// The stable id of this machine: a name that is safe in a path.
 #[must_use]
@@ -48,16 +48,33 @@ pub fn home() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("/"))
 }
 
+/// `$XDG_STATE_HOME/outlast` of this user.
+#[must_use]
+pub fn state_dir() -> PathBuf {
+    env::var_os("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_absolute())
+        .unwrap_or_else(|| home().join(".local/state"))
+        .join("outlast")
+}
+
+/// Login shell of this user.
+#[must_use]
+pub fn shell() -> PathBuf {
+    sys::user()
+        .map(|user| user.shell)
+        .filter(|shell| shell.is_absolute())
+        .unwrap_or_else(|| PathBuf::from("/bin/sh"))
+}
+
 /// All facts.
 ///
 /// # Errors
 /// When the kernel does not say which boot this is.
-pub async fn collect(spool: &Path, tmux: &Tmux) -> io::Result<GetFactsResponse> {
+pub(crate) async fn collect(spool: &Path, tmux: &Tmux, login: &Login) -> io::Result<GetFactsResponse> {
     let (tmux_version, usable) = tmux.version().await;
     let problem = usable.err();
     let entry = sys::user();
-    let shell = entry.as_ref().map(|user| user.shell.clone());
-    let shell = shell.filter(|shell| shell.is_absolute());
     let text = |path: &Path| path.to_string_lossy().into_owned();
     Ok(GetFactsResponse {
         helper_version: VERSION.to_owned(),
@@ -74,6 +91,7 @@ pub async fn collect(spool: &Path, tmux: &Tmux) -> io::Result<GetFactsResponse> 
         tmux_version,
         tmux_hint: problem.as_ref().map(|problem| problem.hint.clone()),
         tmux_problem: problem.map(|problem| problem.message),
-        shell: shell.map_or_else(|| "/bin/sh".to_owned(), |shell| text(&shell)),
+        login_problem: login.problem(),
+        shell: text(login.shell()),
     })
 }

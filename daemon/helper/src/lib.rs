@@ -3,12 +3,14 @@
 //! What the helper starts outlives it: jobs run under [`supervise`], the programs of sessions under [`pane`], and both
 //! keep a directory of the [`spool`], which is all anybody needs to know about them.
 
+pub mod askpass;
 mod claim;
 mod ending;
-mod exec;
 pub mod facts;
 pub mod fd;
+pub mod installed;
 pub mod log;
+pub mod login;
 pub mod pane;
 mod proc;
 mod program;
@@ -16,6 +18,7 @@ pub mod pty;
 pub mod scope;
 pub mod serve;
 pub mod service;
+mod socket;
 pub mod spool;
 pub mod supervise;
 mod sys;

@@ -8,15 +8,19 @@ use std::{
     process::ExitCode,
 };
 
-use outlast_helper::{log, pane, serve, supervise};
+use outlast_helper::{askpass, installed, log, login, pane, serve, supervise};
 
-const USAGE: &str = "usage: outlast-helper serve --state-dir DIR --owner ID [--history-limit N] \
-    [--user-copy-mode-keys] [--nonce TEXT] | supervise DIR | pane DIR --run N [--restart-command] | log DIR | \
-    --version";
+const USAGE: &str = "usage: outlast-helper serve --owner ID [--state-dir DIR] [--history-limit N] \
+    [--user-copy-mode-keys] [--nonce TEXT] [--bulk] | supervise DIR | pane DIR --run N [--restart-command] | log DIR | \
+    verify SHA256 | environment NONCE | --version";
 
 fn main() -> ExitCode {
     let args: Vec<_> = env::args_os().skip(1).collect();
     let args: Vec<&OsStr> = args.iter().map(AsRef::as_ref).collect();
+    // ssh gives its question and nothing else, so that it is ssh who calls has to be known otherwise.
+    if let (Some(socket), [question]) = (env::var_os(askpass::SOCKET), args.as_slice()) {
+        return askpass::ask(Path::new(&socket), question);
+    }
     let Some((verb, rest)) = args.split_first() else {
         return usage();
     };
@@ -28,6 +32,7 @@ fn main() -> ExitCode {
             };
             pane::pane(Path::new(dir), run, restart).map(ExitCode::from)
         }
+        (Some("environment"), [nonce]) => login::print(&nonce.to_string_lossy()).map(|()| ExitCode::SUCCESS),
         (Some("log"), [dir]) => {
             log::log(Path::new(dir));
             Ok(ExitCode::SUCCESS)
@@ -37,6 +42,9 @@ fn main() -> ExitCode {
                 return usage();
             };
             serve::serve(options).map(|()| ExitCode::SUCCESS)
+        }
+        (Some("verify"), [hash]) => {
+            installed::verify(hash).map(|same| ExitCode::from(if same { 0 } else { installed::ANOTHER }))
         }
         (Some("--version"), []) => {
             writeln!(io::stdout(), "outlast-helper {}", env!("CARGO_PKG_VERSION")).map(|()| ExitCode::SUCCESS)

@@ -215,9 +215,7 @@ impl Pane {
     /// All other processes of the terminal. None: the terminal is not ours, somebody runs us by hand.
     fn family(&self) -> Option<Family> {
         let session = getsid(None).ok().filter(|session| *session == getpid())?;
-        Some(Family::of_own_session(
-            session.as_raw_nonzero().get().cast_unsigned(),
-        ))
+        Some(Family::of_session(session.as_raw_nonzero().get().cast_unsigned()))
     }
 
     /// Writes the status, however long the disk refuses it.
@@ -260,7 +258,7 @@ fn prepare(claim: &Claim, restart: bool) -> Result<Exec, Refusal> {
         Some(line) if restart => {
             program::command(&["/bin/sh".to_owned(), "-c".to_owned(), line.clone()], env, cwd)
         }
-        _ if spec.command.is_empty() => program::login_shell(env, cwd),
+        _ if spec.command.is_empty() => program::own_login_shell(env, cwd),
         _ => program::command(&spec.command, env, cwd),
     };
     program.prepare()

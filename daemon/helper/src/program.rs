@@ -13,6 +13,7 @@ use std::{
 use rustix::fs::{Access, access};
 
 use crate::{
+    facts,
     spool::Spec,
     sys::{Exec, Step, user},
 };
@@ -60,17 +61,14 @@ pub(crate) fn environment(spec: &Spec) -> Environment {
 
 /// The working directory a spec asks for: its own, else the home directory.
 pub(crate) fn directory(spec: &Spec, env: &Environment) -> PathBuf {
-    let home = || {
-        env.get(OsStr::new("HOME"))
-            .filter(|home| !home.is_empty())
-            .map(PathBuf::from)
-    };
-    let known = || user().map(|user| user.home);
-    spec.cwd
-        .as_ref()
-        .map(PathBuf::from)
-        .or_else(home)
-        .or_else(known)
+    spec.cwd.as_ref().map_or_else(|| home(env), PathBuf::from)
+}
+
+/// The home directory of a program with these variables.
+pub(crate) fn home(env: &Environment) -> PathBuf {
+    let said = env.get(OsStr::new("HOME")).filter(|home| !home.is_empty());
+    said.map(PathBuf::from)
+        .or_else(|| user().map(|user| user.home))
         .unwrap_or_else(|| "/".into())
 }
 
@@ -87,18 +85,17 @@ pub(crate) fn command(words: &[String], env: Environment, cwd: PathBuf) -> Progr
     }
 }
 
-/// The user's login shell, told that it is one.
-pub(crate) fn login_shell(env: Environment, cwd: PathBuf) -> Program {
+/// The shell of these variables, else the one the password database names, told that it is a login shell.
+pub(crate) fn own_login_shell(env: Environment, cwd: PathBuf) -> Program {
     let shell = env
         .get(OsStr::new("SHELL"))
         .filter(|shell| !shell.is_empty())
         .map(PathBuf::from);
-    let known = || {
-        user()
-            .map(|user| user.shell)
-            .filter(|shell| !shell.as_os_str().is_empty())
-    };
-    let shell = shell.or_else(known).unwrap_or_else(|| "/bin/sh".into());
+    login_shell(&shell.unwrap_or_else(facts::shell), env, cwd)
+}
+
+/// A shell, told that it is a login shell.
+pub(crate) fn login_shell(shell: &Path, env: Environment, cwd: PathBuf) -> Program {
     let mut arg0 = OsString::from("-");
     arg0.push(shell.file_name().unwrap_or(shell.as_os_str()));
     Program {
@@ -111,8 +108,8 @@ pub(crate) fn login_shell(env: Environment, cwd: PathBuf) -> Program {
 }
 
 impl Program {
-    /// Finds everything the program needs.
-    pub(crate) fn prepare(self) -> Result<Exec, Refusal> {
+    /// Finds the file of the program, and makes sure of its directory.
+    pub(crate) fn find(&self) -> Result<PathBuf, Refusal> {
         let enter = self.cwd.is_dir().then(|| access(&self.cwd, Access::EXEC_OK));
         match enter {
             Some(Ok(())) => {}
@@ -125,6 +122,11 @@ impl Program {
                 return Err(no_directory(&self.cwd, &cause));
             }
         }
+        self.look_up()
+    }
+
+    /// Finds everything the program needs.
+    pub(crate) fn prepare(self) -> Result<Exec, Refusal> {
         let path = self.find()?;
         let mut argv = vec![self.arg0];
         argv.extend(self.args);
@@ -145,7 +147,7 @@ impl Program {
     }
 
     /// Looks the program up as a shell would, but in the program's own `PATH` and seen from its own directory.
-    fn find(&self) -> Result<PathBuf, Refusal> {
+    fn look_up(&self) -> Result<PathBuf, Refusal> {
         if self.name.is_empty() {
             return Err(Refusal {
                 exit_code: 127,
@@ -203,7 +205,8 @@ pub(crate) fn no_process(error: &io::Error) -> Refusal {
     }
 }
 
-fn refused(name: &OsStr, error: &io::Error) -> Refusal {
+/// The program cannot be run for this reason.
+pub(crate) fn refused(name: &OsStr, error: &io::Error) -> Refusal {
     let missing = matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory

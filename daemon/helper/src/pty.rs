@@ -12,7 +12,7 @@ use std::{
 use rustix::{
     fs::{Mode, OFlags, open},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Winsize, tcsetwinsize},
+    termios::{InputModes, OptionalActions, SpecialCodeIndex, Winsize, tcgetattr, tcsetattr, tcsetwinsize},
 };
 use tokio::process::{Child, Command};
 
@@ -70,6 +70,10 @@ pub fn spawn(command: &mut Command, size: Size) -> io::Result<(Pty, Child)> {
         Mode::empty(),
     )?;
     resize(&master, size)?;
+    let mut modes = tcgetattr(&master)?;
+    // Else what is typed is erased byte by byte.
+    modes.input_modes |= InputModes::IUTF8;
+    tcsetattr(&master, OptionalActions::Now, &modes)?;
     command
         .stdin(slave.try_clone()?)
         .stdout(slave.try_clone()?)
@@ -89,6 +93,30 @@ pub fn spawn(command: &mut Command, size: Size) -> io::Result<(Pty, Child)> {
 }
 
 impl Pty {
+    /// Reads what the program shows, waiting until it shows something, and what is there already with it: a pty hands
+    /// out 4 KiB at a time. 0: the program's side is closed.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut count = self.master.read(buffer).await?;
+        if count > 0 {
+            while let Some(room @ [_, ..]) = buffer.get_mut(count..)
+                && let Ok(Some(more @ 1..)) = self.master.read_now(room)
+            {
+                count += more;
+            }
+        }
+        Ok(count)
+    }
+
+    /// The key that means the end of input on this terminal now. None: there is no such key.
+    #[must_use]
+    pub fn end_of_input(&self) -> Option<u8> {
+        let modes = tcgetattr(self.master.get()).ok()?;
+        Some(modes.special_codes[SpecialCodeIndex::VEOF]).filter(|key| *key != 0)
+    }
+
     /// Changes the size; the program is told by SIGWINCH.
     ///
     /// # Errors

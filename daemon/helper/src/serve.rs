@@ -18,19 +18,56 @@ use outlast_client::helper_v1::helper_service_server::HelperServiceServer;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::oneshot,
+    time::sleep,
 };
 use tokio_stream::{StreamExt as _, once, pending};
 use tonic::transport::{Server, server::Connected};
 
 use crate::{
+    facts,
     fd::Fd,
+    installed,
     service::{Config, Helper, SessionConfig},
     sys,
 };
 
-/// Bytes one stream may have under way before its reader must catch up: enough for some hundred MB/s in process, little
-/// enough that a stalled reader holds no more than this.
-pub const STREAM_WINDOW: u32 = 1 << 20;
+/// What a connection carries. It decides the window of a stream: the bytes it may have under way before its reader must
+/// catch up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traffic {
+    /// Everything, within one process.
+    InProcess,
+    /// Short calls and terminals, from far away.
+    Control,
+    /// Logs and files, from far away.
+    Bulk,
+}
+
+impl Traffic {
+    /// Bytes one stream may have under way.
+    #[must_use]
+    pub const fn stream_window(self) -> u32 {
+        match self {
+            // Enough for some hundred MB/s in process, little enough that a stalled reader holds no more than this.
+            Self::InProcess => 1 << 20,
+            // What streams have under way waits in front of every answer: at 2.5 MB/s this much takes 0.1 s. It still
+            // gives a stream 5 MB/s at 40 ms.
+            Self::Control => 256 << 10,
+            // 100 MB/s at 80 ms.
+            Self::Bulk => 8 << 20,
+        }
+    }
+
+    /// How long the other end of a far connection may be silent before it is asked for a sign of life, which it has the
+    /// same time to give. It looks for one by itself much more often; this ends a helper whose daemon is gone without a
+    /// word, and with it terminals that nobody looks at. A laptop may sleep for as long without harm.
+    const fn silence(self) -> Option<Duration> {
+        match self {
+            Self::InProcess => None,
+            Self::Control | Self::Bulk => Some(Duration::from_secs(60)),
+        }
+    }
+}
 
 /// Bytes all streams of a connection may have under way: the most HTTP/2 knows. Each stream is bounded already, and any
 /// bound on all of them would let so many stalled readers hold up everybody else's calls.
@@ -46,21 +83,28 @@ const RESETS_MAX: usize = 10_000;
 /// Lines of scrollback where none are asked for.
 const HISTORY_LIMIT: u32 = 50_000;
 
-/// How long threads that wait for a disk may hold up the end.
-const LAST_THREADS: Duration = Duration::from_secs(1);
+/// How long threads that wait for a disk or a name server may hold up the end.
+const LAST_THREADS: Duration = Duration::from_millis(100);
+
+/// How long what is still to be sent may hold up the end of a connection whose other end says nothing any more.
+const LAST_WORDS: Duration = Duration::from_millis(100);
+
+/// Names the login shell in place of the password database: for tests, which cannot write that.
+const LOGIN_SHELL: &str = "OUTLAST_LOGIN_SHELL";
 
 /// What `outlast-helper serve` is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    state_dir: PathBuf,
+    state_dir: Option<PathBuf>,
+    traffic: Traffic,
     owner: String,
     nonce: String,
     sessions: SessionConfig,
 }
 
 impl Options {
-    /// Reads `--state-dir DIR --owner ID [--history-limit N] [--user-copy-mode-keys] [--nonce TEXT]`. None: something
-    /// else is there, or something is missing.
+    /// Reads `--owner ID [--state-dir DIR] [--history-limit N] [--user-copy-mode-keys] [--nonce TEXT] [--bulk]`. None:
+    /// something else is there, or something is missing.
     #[must_use]
     pub fn parse(args: &[&OsStr]) -> Option<Self> {
         let (mut state_dir, mut owner, mut nonce) = (None, None, String::new());
@@ -68,11 +112,19 @@ impl Options {
             history_limit: HISTORY_LIMIT,
             user_copy_mode_keys: false,
         };
+        let mut traffic = Traffic::Control;
         let mut args = args.iter();
         while let Some(option) = args.next() {
-            if option.to_str()? == "--user-copy-mode-keys" {
-                sessions.user_copy_mode_keys = true;
-                continue;
+            match option.to_str()? {
+                "--user-copy-mode-keys" => {
+                    sessions.user_copy_mode_keys = true;
+                    continue;
+                }
+                "--bulk" => {
+                    traffic = Traffic::Bulk;
+                    continue;
+                }
+                _ => {}
             }
             let value = args.next()?;
             match option.to_str()? {
@@ -84,7 +136,8 @@ impl Options {
             }
         }
         Some(Self {
-            state_dir: state_dir?,
+            state_dir,
+            traffic,
             owner: owner?,
             nonce,
             sessions,
@@ -103,9 +156,10 @@ pub fn serve(options: Options) -> io::Result<()> {
         .build()?;
     let served = runtime.block_on(async {
         let helper = Helper::new(Config {
-            state_dir: options.state_dir,
+            state_dir: options.state_dir.unwrap_or_else(facts::state_dir),
             owner: options.owner,
             helper_program: env::current_exe()?,
+            login_shell: env::var_os(LOGIN_SHELL).map(PathBuf::from),
             sessions: options.sessions,
             scope: true,
         })?;
@@ -119,7 +173,11 @@ pub fn serve(options: Options) -> io::Result<()> {
         output
             .write_all(format!("\n\u{1e}READY {}\n", options.nonce).as_bytes())
             .await?;
-        let served = connection(Arc::clone(&helper), tokio::io::join(input, output)).await;
+        helper.expect_login();
+        // After the word that we are here: nobody waits for it.
+        drop(tokio::task::spawn_blocking(installed::look_after));
+        let io = tokio::io::join(input, output);
+        let served = connection(Arc::clone(&helper), io, options.traffic).await;
         helper.finish().await;
         served.map_err(io::Error::other)
     });
@@ -131,32 +189,54 @@ pub fn serve(options: Options) -> io::Result<()> {
 ///
 /// # Errors
 /// When the connection breaks in another way than by closing.
-pub async fn connection<T>(helper: Arc<Helper>, io: T) -> Result<(), tonic::transport::Error>
+pub async fn connection<T>(
+    helper: Arc<Helper>,
+    io: T,
+    traffic: Traffic,
+) -> Result<(), tonic::transport::Error>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (gone, on_gone) = oneshot::channel::<()>();
-    let io = Link { io, _gone: gone };
+    let (ended, on_ended) = oneshot::channel::<()>();
+    let io = Link {
+        io,
+        ended: Some(ended),
+        _gone: gone,
+    };
     // The stream of connections must not end before the one connection has, or serving would end at once.
     let incoming = once(Ok::<_, io::Error>(io)).chain(pending());
     let service = HelperServiceServer::from_arc(helper)
         .max_decoding_message_size(MESSAGE_MAX)
         .max_encoding_message_size(MESSAGE_MAX);
-    Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
+    let served = Server::builder()
+        .initial_stream_window_size(traffic.stream_window())
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keepalive_interval(traffic.silence())
+        .http2_keepalive_timeout(traffic.silence())
         .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
         .add_service(service)
         .serve_with_incoming_shutdown(incoming, async {
             // Resolves when the link is dropped, which is when the connection has ended.
             let _ = on_gone.await;
-        })
-        .await
+        });
+    let stuck = async {
+        if on_ended.await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        served = served => served,
+        // Nobody reads what it has still to say.
+        () = stuck => Ok(()),
+    }
 }
 
-/// The byte stream, and a sender whose drop says that the connection let go of it.
+/// The byte stream, a sender that says that nothing more comes, and one whose drop says that the connection let go of it.
 struct Link<T> {
     io: T,
+    ended: Option<oneshot::Sender<()>>,
     _gone: oneshot::Sender<()>,
 }
 
@@ -172,7 +252,17 @@ impl<T: AsyncRead + Unpin> AsyncRead for Link<T> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buf)
+        let room = buf.remaining();
+        let read = Pin::new(&mut self.io).poll_read(cx, buf);
+        if matches!(read, Poll::Ready(Ok(())))
+            && room > 0
+            && buf.remaining() == room
+            && let Some(ended) = self.ended.take()
+        {
+            // Who does not wait for it has left already.
+            let _ = ended.send(());
+        }
+        read
     }
 }
 

@@ -3,8 +3,12 @@
 //!
 //! Keeps no state of its own: what it says comes from the spool, from tmux and from the kernel at that moment.
 
+mod agent;
 mod attach;
+mod base;
+mod dial;
 mod error;
+mod exec;
 mod jobs;
 mod launch;
 mod locks;
@@ -22,8 +26,9 @@ use outlast_client::{
     helper_v1::{
         AttachSessionRequest, AttachSessionResponse, CancelJobRequest, CancelJobResponse,
         CaptureSessionRequest, CaptureSessionResponse, DeleteJobRequest, DeleteJobResponse,
-        DeleteSessionRequest, DeleteSessionResponse, ExecRequest, ExecResponse, GetFactsRequest,
-        GetFactsResponse, ListJobsRequest, ListJobsResponse, ListSessionsRequest, ListSessionsResponse,
+        DeleteSessionRequest, DeleteSessionResponse, DialRequest, DialResponse, ExecRequest, ExecResponse,
+        GetFactsRequest, GetFactsResponse, ListJobsRequest, ListJobsResponse, ListSessionsRequest,
+        ListSessionsResponse, ListenAgentRequest, ListenAgentResponse, PingRequest, PingResponse,
         ReadLogRequest, ReadLogResponse, RunJobRequest, RunJobResponse, SendSessionRequest,
         SendSessionResponse, StartSessionRequest, StartSessionResponse, StopSessionRequest,
         StopSessionResponse, WatchSessionRequest, WatchSessionResponse, helper_service_server::HelperService,
@@ -32,20 +37,20 @@ use outlast_client::{
 };
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
-use self::locks::Locks;
+use self::{agent::Agent, locks::Locks};
 use crate::{
-    exec::exec,
     facts,
+    login::Login,
     spool::{Root, is_id},
     tmux::{Place, Tmux},
     watch::Watcher,
 };
 
-/// How long [`Helper::finish`] waits: longer than the grace of a program that has to be killed.
-const FINISH_WITHIN: Duration = Duration::from_secs(5);
+/// How long [`Helper::finish`] waits: longer than the grace of a program that has to be killed, which is short then.
+const FINISH_WITHIN: Duration = Duration::from_millis(800);
 
 /// How sessions are to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +70,8 @@ pub struct Config {
     pub owner: String,
     /// The `outlast-helper` binary that supervises jobs and holds panes.
     pub helper_program: PathBuf,
+    /// Login shell of this user. None: the one the password database names.
+    pub login_shell: Option<PathBuf>,
     /// How sessions are to be.
     pub sessions: SessionConfig,
     /// Start supervisors and the tmux server in systemd scopes of their own, where this runs in a unit and a user
@@ -87,8 +94,12 @@ struct Core {
     tmux: Arc<Tmux>,
     /// Held by id while something is done to a session in several steps.
     sessions: Locks,
-    /// What must not outlive us: programs of `Exec` and attachments.
+    login: Login,
+    agent: Agent,
+    /// What must not outlive us: programs of `Exec`, attachments and connections of `Dial`.
     tasks: TaskTracker,
+    /// Cancelled when all of that is to end soon.
+    leaving: CancellationToken,
 }
 
 impl Helper {
@@ -106,12 +117,21 @@ impl Helper {
         let dir = state_dir.join(&config.owner).join(facts::machine_id());
         private_dir(&dir).map_err(io::Error::other)?;
         let tmux = Tmux::new(Place::choose(&dir)?, config.sessions.clone(), config.scope);
+        let (tasks, leaving) = (TaskTracker::new(), CancellationToken::new());
         let core = Core {
+            login: Login::new(
+                config.login_shell.clone(),
+                config.helper_program.clone(),
+                tasks.clone(),
+                leaving.clone(),
+            ),
+            agent: Agent::new(&dir)?,
             root: Root::new(dir),
             watcher: Watcher::new()?,
             tmux,
             sessions: Locks::default(),
-            tasks: TaskTracker::new(),
+            tasks,
+            leaving,
             config,
         };
         Ok(Arc::new(Self { core: Arc::new(core) }))
@@ -141,9 +161,16 @@ impl Helper {
         &self.core.tmux
     }
 
+    /// Starts reading the login environment, which takes as long as the user's start files do, before somebody waits for
+    /// it. Inside a tokio runtime.
+    pub fn expect_login(&self) {
+        self.core.login.begin();
+    }
+
     /// Waits until what must not outlive the helper is gone. To be called when nobody is connected any more, which is
     /// what ends it.
     pub async fn finish(&self) {
+        self.core.leaving.cancel();
         self.core.tasks.close();
         if timeout(FINISH_WITHIN, self.core.tasks.wait()).await.is_err() {
             tracing::warn!("programs that were to end with the connection are still there");
@@ -167,18 +194,23 @@ impl HelperService for Helper {
     type WatchSessionStream = Answers<WatchSessionResponse>;
     type AttachSessionStream = Answers<AttachSessionResponse>;
     type ReadLogStream = Answers<ReadLogResponse>;
+    type DialStream = Answers<DialResponse>;
+    type ListenAgentStream = Answers<ListenAgentResponse>;
 
     async fn get_facts(&self, _: Request<GetFactsRequest>) -> Reply<GetFactsResponse> {
-        let collected = facts::collect(self.root().path(), self.tmux()).await;
+        let collected = facts::collect(self.root().path(), self.tmux(), &self.core.login).await;
         collected
             .map(Response::new)
             .map_err(|cause| error::failed(&cause))
     }
 
+    async fn ping(&self, _: Request<PingRequest>) -> Reply<PingResponse> {
+        Ok(Response::new(PingResponse {}))
+    }
+
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Reply<Self::ExecStream> {
-        exec(&self.core.tasks, request.into_inner())
-            .await
-            .map(Response::new)
+        let started = exec::exec(self.core(), request.into_inner()).await;
+        started.map(Response::new)
     }
 
     async fn run_job(&self, request: Request<RunJobRequest>) -> Reply<Self::RunJobStream> {
@@ -246,5 +278,14 @@ impl HelperService for Helper {
 
     async fn read_log(&self, request: Request<ReadLogRequest>) -> Reply<Self::ReadLogStream> {
         logs::read(self.core(), &request.into_inner()).map(Response::new)
+    }
+
+    async fn dial(&self, request: Request<Streaming<DialRequest>>) -> Reply<Self::DialStream> {
+        let connected = dial::dial(self.core(), request.into_inner()).await;
+        connected.map(Response::new)
+    }
+
+    async fn listen_agent(&self, _: Request<ListenAgentRequest>) -> Reply<Self::ListenAgentStream> {
+        agent::listen(self.core()).map(Response::new)
     }
 }

@@ -409,6 +409,13 @@ pub(crate) fn with_terminal(command: &mut std::process::Command) {
     unsafe { command.pre_exec(prepare) };
 }
 
+/// Makes the child the leader of a process session of its own, without a terminal.
+pub(crate) fn own_session(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt as _;
+    // SAFETY: between fork and exec it makes one system call, takes no lock and allocates nothing.
+    unsafe { command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?)) };
+}
+
 /// Takes standard input and output for ourselves, and puts `/dev/null` and standard error in their place, so that nobody
 /// else writes into the protocol.
 pub(crate) fn take_stdio() -> io::Result<[OwnedFd; 2]> {

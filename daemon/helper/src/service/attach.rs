@@ -28,7 +28,7 @@ use crate::{
 /// How long the first message may take, and tmux to say whether there is a screen.
 const START_WITHIN: Duration = Duration::from_secs(8);
 
-/// Bytes of output in one message. tmux writes a whole screen at once; a pty hands out 4 KiB at a time.
+/// Bytes of output in one message: tmux writes a whole screen at once.
 const CHUNK: usize = 32 << 10;
 
 /// Messages of output under way.
@@ -206,17 +206,11 @@ async fn say(to: &Sender, event: attach_session_response::Event) -> bool {
 async fn show(pty: Arc<Pty>, to: Sender) {
     let mut buffer = BytesMut::zeroed(CHUNK);
     let mut opened = false;
-    while let Ok(mut count @ 1..) = pty.master.read(&mut buffer).await {
+    while let Ok(count @ 1..) = pty.read(&mut buffer).await {
         if !std::mem::replace(&mut opened, true)
             && !say(&to, attach_session_response::Event::Opened(true)).await
         {
             return;
-        }
-        // What is there already goes into the same message.
-        while let Some(room @ [_, ..]) = buffer.get_mut(count..)
-            && let Ok(Some(more @ 1..)) = pty.master.read_now(room)
-        {
-            count += more;
         }
         let output = Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default());
         if !say(&to, attach_session_response::Event::Output(output)).await {

@@ -16,6 +16,7 @@ use tonic::Status;
 
 use super::{
     Answers, Core,
+    base::resolve,
     error::{broken, check_id, failed, not_found, usage, wrong_state},
     logs::{self, Tail},
     pace::Pace,
@@ -47,7 +48,7 @@ pub(super) async fn run(core: Arc<Core>, request: RunJobRequest) -> Result<Answe
     let may_start = !request.spec_json.is_empty();
     if may_start {
         let spec = spec(&request.spec_json, Kind::Job, &request.id)?;
-        keep_spec(&dir, &spec)?;
+        keep_spec(&core, &dir, spec).await?;
     } else if !dir.exists() {
         return Err(not_found("job", &request.id));
     }
@@ -100,10 +101,15 @@ pub(super) fn spec(json: &[u8], kind: Kind, id: &str) -> Result<Spec, Status> {
 
 /// Keeps what is to be run, unless it is there. A directory without a spec was left by a helper that was killed between
 /// the two steps.
-pub(super) fn keep_spec(dir: &Dir, spec: &Spec) -> Result<(), Status> {
+pub(super) async fn keep_spec(core: &Core, dir: &Dir, spec: Spec) -> Result<(), Status> {
+    if dir.path().join("spec").exists() {
+        return Ok(());
+    }
+    // Before the directory is made, so that nobody finds one for which the start files are still waited for.
+    let spec = resolve(core, spec).await;
     let made = dir.create_new().map_err(|error| failed(&error))?;
     if made || !dir.path().join("spec").exists() {
-        dir.write_spec(spec).map_err(|error| failed(&error))?;
+        dir.write_spec(&spec).map_err(|error| failed(&error))?;
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use tonic::Status;
 
 use super::{
     Core,
+    base::resolve,
     error::{broken, check_id, failed, not_found, tmux, usage, wrong_state},
     jobs::{keep_spec, spec},
     panes::{self, Seen},
@@ -45,12 +46,13 @@ pub(super) async fn start(core: &Core, request: StartSessionRequest) -> Result<S
             let client = core.tmux.connect().await.map_err(tmux)?;
             let before = dir.state(None).map_err(|error| failed(&error))?;
             report::reap(&dir, &before).await;
-            if let Some(spec) = &new {
-                keep_spec(&dir, spec)?;
-                if run > 1 {
+            if let Some(spec) = new {
+                let spec = resolve(core, spec).await;
+                if run > 1 && dir.exists() {
                     // No earlier run reads it any more.
-                    dir.write_spec(spec).map_err(|error| failed(&error))?;
+                    dir.write_spec(&spec).map_err(|error| failed(&error))?;
                 }
+                keep_spec(core, &dir, spec).await?;
             }
             panes::open(core, &client, &dir, &request, size).await?;
         }

@@ -16,6 +16,7 @@
 //! What these say together is [`State`]. Nothing here starts or ends a process but [`reap_lost`], and nothing waits.
 
 mod control;
+mod copy;
 mod dir;
 mod index;
 mod lock;
@@ -33,11 +34,12 @@ pub(crate) use self::{
     reap::{Family, Waited},
 };
 pub use self::{
+    copy::LogCopy,
     dir::Dir,
     index::{RECORD_BYTES, Record, Stream},
     reader::{Chunk, LogReader},
     reap::reap_lost,
-    records::{Kind, Report, SPOOL_VERSION, Spec, Status},
+    records::{Base, Kind, Report, SPOOL_VERSION, Spec, Status},
     root::{Root, is_id},
     state::{HOST_REBOOTED, SUPERVISOR_KILLED, State},
     tail::last_lines_offset,

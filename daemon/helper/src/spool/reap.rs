@@ -118,8 +118,8 @@ impl Family {
         }))
     }
 
-    /// All processes of our own session but ourselves.
-    pub(crate) fn of_own_session(session: u32) -> Self {
+    /// All processes of a session but ourselves. As long as its leader is not collected, the number is its own.
+    pub(crate) fn of_session(session: u32) -> Self {
         Self {
             session,
             group: None,

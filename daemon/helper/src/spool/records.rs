@@ -18,6 +18,14 @@ pub enum Kind {
     Session,
 }
 
+/// What the variables of a spec are put on top of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Base {
+    /// The login environment of the user on the host.
+    Login,
+}
+
 /// The file `spec`: what to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
@@ -42,7 +50,11 @@ pub struct Spec {
     /// Absolute path of the working directory. None: the home directory.
     #[serde(default)]
     pub cwd: Option<String>,
-    /// The whole environment of the program. Empty: that of the helper.
+    /// What `env` is put on top of, in a spec on its way to a helper. No `spec` file has it: the helper writes the whole
+    /// environment there. None: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
+    /// The whole environment of the program, unless there is a base. Empty and no base: that of the helper.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Milliseconds after which a job is ended.

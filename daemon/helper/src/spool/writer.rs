@@ -26,12 +26,13 @@ pub struct LogWriter {
     dropped: u64,
 }
 
+/// The two files of a log, opened to be appended to.
 #[derive(Debug)]
-struct Files {
+pub(super) struct Files {
     log: File,
     index: File,
     /// Length of the log, all of it covered by the index.
-    end: u64,
+    pub(super) end: u64,
     /// Records in the index.
     records: u64,
 }
@@ -127,7 +128,7 @@ impl LogWriter {
 
     fn open(&mut self) -> io::Result<()> {
         if self.files.is_none() {
-            let files = Files::open(&self.dir)?;
+            let files = Files::open(&self.dir, Uncovered::Keep)?;
             let last = files
                 .records
                 .checked_sub(1)
@@ -168,7 +169,7 @@ impl LogWriter {
 
     fn try_append(&mut self, stream: Stream, data: &[u8]) -> Result<(), Partial> {
         match &mut self.files {
-            Some(files) => files.append(stream, data),
+            Some(files) => files.append(stream, now_ms(), data),
             None => Err(Partial {
                 missing: data.len(),
                 cause: io::ErrorKind::NotFound.into(),
@@ -185,10 +186,19 @@ impl LogWriter {
 }
 
 /// Not all of what was to be appended is there.
-struct Partial {
+pub(super) struct Partial {
     /// Bytes at its end which are not.
     missing: usize,
-    cause: io::Error,
+    pub(super) cause: io::Error,
+}
+
+/// What to do with bytes at the end of a log that no record covers: a crash came between the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Uncovered {
+    /// They are output all the same; which stream they came from is not known any more.
+    Keep,
+    /// They can be had again.
+    Drop,
 }
 
 impl Partial {
@@ -198,7 +208,7 @@ impl Partial {
 }
 
 impl Files {
-    fn open(dir: &Dir) -> io::Result<Self> {
+    pub(super) fn open(dir: &Dir, uncovered: Uncovered) -> io::Result<Self> {
         let open = |name: &str| {
             let mut options = OpenOptions::new();
             options
@@ -219,12 +229,12 @@ impl Files {
             log,
             index,
         };
-        files.mend()?;
+        files.mend(uncovered)?;
         Ok(files)
     }
 
     /// Makes the index cover the log, no more and no less, after a crash between writing one and the other.
-    fn mend(&mut self) -> io::Result<()> {
+    fn mend(&mut self, uncovered: Uncovered) -> io::Result<()> {
         let mut covered = 0;
         while let Some(last) = self.records.checked_sub(1) {
             covered = index::read(&self.index, last, 1)?
@@ -240,13 +250,19 @@ impl Files {
             self.index.set_len(length)?;
         }
         if covered < self.end {
-            self.record(Stream::Stdout, self.end)?;
+            match uncovered {
+                Uncovered::Keep => self.record(Stream::Stdout, now_ms(), self.end)?,
+                Uncovered::Drop => {
+                    self.log.set_len(covered)?;
+                    self.end = covered;
+                }
+            }
         }
         Ok(())
     }
 
     /// Appends to the log, then to the index.
-    fn append(&mut self, stream: Stream, data: &[u8]) -> Result<(), Partial> {
+    pub(super) fn append(&mut self, stream: Stream, time_ms: i64, data: &[u8]) -> Result<(), Partial> {
         let mut cause = None;
         let mut written = 0;
         while written < data.len() {
@@ -267,7 +283,7 @@ impl Files {
         }
         let end = self.end + written as u64;
         if written > 0
-            && let Err(error) = self.record(stream, end)
+            && let Err(error) = self.record(stream, time_ms, end)
         {
             // Bytes that the index does not cover are none. Should cutting them off fail as well, the next ones are
             // written over them.
@@ -285,13 +301,8 @@ impl Files {
         }
     }
 
-    fn record(&mut self, stream: Stream, end: u64) -> io::Result<()> {
-        let record = Record {
-            end,
-            time_ms: now_ms(),
-            stream,
-        }
-        .encode();
+    fn record(&mut self, stream: Stream, time_ms: i64, end: u64) -> io::Result<()> {
+        let record = Record { end, time_ms, stream }.encode();
         // A part of a record that a full disk left there is written over by the next one.
         self.index.write_all_at(&record, self.records * RECORD_BYTES)?;
         self.records += 1;

@@ -76,6 +76,8 @@ impl Client {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            // Out of the way of whoever ends the group that the helper is in: it is to be asked, never killed.
+            .process_group(0)
             .kill_on_drop(false)
             .spawn()?;
         let missing = || io::Error::other("the child has no pipes");

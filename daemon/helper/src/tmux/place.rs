@@ -3,14 +3,11 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
-    os::unix::{fs::OpenOptionsExt as _, net::UnixListener},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
-use outlast_client::{
-    paths::{SOCKET_PATH_MAX, fingerprint, tmp_dir},
-    socket::private_dir,
-};
+use crate::socket;
 
 /// Where the server of one owner on one machine is reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,15 +25,10 @@ impl Place {
     /// # Errors
     /// When the directory in `/tmp` is needed and is not ours alone.
     pub fn choose(dir: &Path) -> io::Result<Self> {
-        let conf = dir.join("tmux.conf");
-        let near = dir.join("tmux");
-        if near.as_os_str().len() <= SOCKET_PATH_MAX && holds_sockets(&near) {
-            return Ok(Self { socket: near, conf });
-        }
-        let tmp = tmp_dir();
-        private_dir(&tmp).map_err(io::Error::other)?;
-        let socket = tmp.join(format!("tmux-{:016x}", fingerprint(dir)));
-        Ok(Self { socket, conf })
+        Ok(Self {
+            socket: socket::place(dir, "tmux", 0)?,
+            conf: dir.join("tmux.conf"),
+        })
     }
 
     /// Writes the configuration, so that a server that starts meanwhile reads the old or the new one.
@@ -60,36 +52,5 @@ impl Place {
             let _ = fs::remove_file(&temp);
             io::Error::new(error.kind(), format!("writing {}: {error}", self.conf.display()))
         })
-    }
-}
-
-/// Whether a socket can be made where `socket` is to be.
-fn holds_sockets(socket: &Path) -> bool {
-    if fs::symlink_metadata(socket).is_ok() {
-        return true;
-    }
-    // Of the same length, so that it stands for the real one.
-    let probe = socket.with_file_name("prob");
-    // Left over by one that was killed between the two lines below.
-    let _ = fs::remove_file(&probe);
-    let can = UnixListener::bind(&probe).is_ok();
-    let _ = fs::remove_file(&probe);
-    can
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_path_moves_to_tmp_and_stays_the_same() {
-        let temp = tempfile::tempdir().unwrap();
-        let near = Place::choose(temp.path()).unwrap();
-        assert_eq!(near.socket, temp.path().join("tmux"));
-        let deep = temp.path().join("x".repeat(100));
-        let far = Place::choose(&deep).unwrap();
-        assert!(far.socket.starts_with("/tmp") && far.socket.as_os_str().len() <= SOCKET_PATH_MAX);
-        assert_eq!(Place::choose(&deep).unwrap(), far);
-        assert_ne!(Place::choose(&deep.join("y")).unwrap(), far);
     }
 }

@@ -99,6 +99,7 @@ impl Bench {
             command: command.iter().map(|word| (*word).to_owned()).collect(),
             restart_command: None,
             cwd: None,
+            base: None,
             env: env
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value.to_owned()))
