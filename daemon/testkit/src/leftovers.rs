@@ -61,14 +61,14 @@ fn search(root: &Path, fits: impl Fn(u32) -> bool) -> Vec<Gone> {
 }
 
 /// A process belongs to the sandbox when it stands in it, or was given an environment that names it; our own programs
-/// and tmux, which clean their environment, also when they were told a path in it.
+/// tmux and sshd, which clean their environment, also when they were told a path in it.
 fn belongs(pid: u32, root: &Path) -> bool {
     let proc = PathBuf::from(format!("/proc/{pid}"));
     let stands_in = fs::read_link(proc.join("cwd")).is_ok_and(|cwd| cwd.starts_with(root));
     let file = |name| fs::read(proc.join(name)).unwrap_or_default();
     let ours = || {
         let comm = file("comm");
-        comm.starts_with(b"outlast") || comm.starts_with(b"tmux")
+        comm.starts_with(b"outlast") || comm.starts_with(b"tmux") || comm.starts_with(b"sshd")
     };
     stands_in || mentions(&file("environ"), root) || (ours() && mentions(&file("cmdline"), root))
 }

@@ -5,6 +5,9 @@
 //! runs the control program to its end, [`Sandbox::spawn`] keeps a program running and reads along, [`Terminal`] is
 //! a screen to type on, and [`Sandbox::connect`] speaks the protocol directly.
 //!
+//! For hosts there are [`Sshd`], a real one; [`SshClient`], an `ssh` that sees nothing of the user's; [`Proxy`], a bad
+//! network; and [`NetHost`], an address of its own that can be cut off.
+//!
 //! Refuses to start what is not there: without the programs or tmux a test fails and says what to do. Nothing here
 //! waits for time to pass; [`wait_until`] waits for facts.
 
@@ -19,12 +22,16 @@ mod client;
 mod leftovers;
 mod limits;
 mod namespace;
+mod netns;
 mod process;
 mod programs;
+mod proxy;
 mod pty;
 mod random;
 mod run;
 mod sandbox;
+mod ssh;
+mod sshd;
 mod sweep;
 mod terminal;
 mod wait;
@@ -32,11 +39,15 @@ mod wait;
 pub use client::Client;
 pub use limits::allow_open_files;
 pub use namespace::Namespace;
+pub use netns::NetHost;
 pub use process::Process;
 pub use programs::program;
+pub use proxy::Proxy;
 pub use pty::Pty;
 pub use random::Random;
 pub use run::{Run, run};
 pub use sandbox::Sandbox;
+pub use ssh::{SshClient, keygen, write_program};
+pub use sshd::{Sshd, SshdOptions};
 pub use terminal::Terminal;
 pub use wait::{DEADLINE, Gone, lines_in, wait_until};

@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint, Uri};
 
-use crate::{DEADLINE, Gone, Process, Run, leftovers, programs, run, sweep, wait_until};
+use crate::{DEADLINE, Gone, Process, Run, SshClient, Sshd, leftovers, programs, run, sweep, wait_until};
 
 /// A home of its own with everything under one short directory. Whatever runs in it is ended when it is dropped.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ impl Sandbox {
             .expect("a directory in /tmp can be made");
         let sandbox = Self { dir, programs };
         sweep::claim(sandbox.path());
-        for sub in ["home", "config", "state", "cache", "data", "run", "tmp"] {
+        for sub in ["home", "bin", "config", "state", "cache", "data", "run", "tmp"] {
             let made = DirBuilder::new().mode(0o700).create(sandbox.path().join(sub));
             made.expect("a directory in the sandbox can be made");
         }
@@ -107,6 +107,30 @@ impl Sandbox {
             .find(|path| path.join("jobs").is_dir() || path.join("sessions").is_dir())
     }
 
+    /// A directory that goes first in `PATH`, for programs that a test puts in the way of others.
+    #[must_use]
+    pub fn bin(&self) -> PathBuf {
+        self.path().join("bin")
+    }
+
+    /// The `ssh` of this sandbox; from the first call on everything in it finds that one.
+    ///
+    /// # Panics
+    /// When OpenSSH's client is not installed.
+    #[must_use]
+    pub fn ssh(&self) -> SshClient {
+        SshClient::new(&self.path().join("ssh"), &self.bin())
+    }
+
+    /// A host reached by ssh as `alias`: an sshd with a directory of its own in the sandbox.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn sshd(&self, alias: &str) -> Sshd {
+        Sshd::known(&self.path().join(alias), &self.ssh(), alias)
+    }
+
     /// Writes the configuration file.
     ///
     /// # Panics
@@ -121,7 +145,8 @@ impl Sandbox {
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let at = |sub: &str| self.path().join(sub).display().to_string();
         let path = format!(
-            "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "{}:{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            at("bin"),
             self.programs.display()
         );
         vec![

@@ -1,0 +1,152 @@
+//! A host with a network of its own: an address that can be cut off and comes back. Needs root.
+
+use std::{
+    net::Ipv4Addr,
+    path::Path,
+    process::{self, Command},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use crate::{DEADLINE, Random, Run, run};
+
+/// A network namespace that is joined to this machine's by a pair of virtual interfaces. It is removed when dropped.
+#[derive(Debug)]
+pub struct NetHost {
+    name: String,
+    address: Ipv4Addr,
+}
+
+impl NetHost {
+    /// A new host with an address nobody has.
+    ///
+    /// # Panics
+    /// When namespaces cannot be made: that takes root, and iproute2 and iptables.
+    #[must_use]
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        sweep();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // Interface names hold 15 bytes.
+        let name = format!("ol{:x}n{number:x}", process::id());
+        let mut random = Random::new(u64::from(process::id()) << 32 | u64::from(number));
+        let (near, far) = loop {
+            // Pairs of 10.192.0.0/10, which is private and rarely in use.
+            let base = 0x0ac0_0000 | u32::try_from(random.between(0, 1 << 20)).expect("it is small") << 2;
+            let (near, far) = (Ipv4Addr::from(base + 1), Ipv4Addr::from(base + 2));
+            let taken = ask(&[
+                "-o",
+                "addr",
+                "show",
+                "to",
+                &format!("{}/30", Ipv4Addr::from(base)),
+            ]);
+            if taken.out().trim().is_empty() {
+                break (near, far);
+            }
+        };
+        ip(&["netns", "add", &name]);
+        let host = Self { name, address: far };
+        let (outside, inside) = (format!("{}a", host.name), format!("{}b", host.name));
+        ip(&[
+            "link", "add", &outside, "type", "veth", "peer", "name", &inside, "netns", &host.name,
+        ]);
+        ip(&["addr", "add", &format!("{near}/30"), "dev", &outside]);
+        ip(&["link", "set", &outside, "up"]);
+        host.within(&["addr", "add", &format!("{far}/30"), "dev", &inside]);
+        host.within(&["link", "set", &inside, "up"]);
+        host.within(&["link", "set", "lo", "up"]);
+        host
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Name of its namespace, for `ip netns exec`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Lets nothing through in either direction, and nobody hears of it: a half-open link.
+    pub fn cut(&self) {
+        for chain in ["INPUT", "OUTPUT"] {
+            self.iptables(&["-I", chain, "-j", "DROP"]);
+        }
+    }
+
+    /// Takes the host's interface down, as a machine that was switched off: after a while the near side is told that there
+    /// is no way.
+    pub fn unplug(&self) {
+        self.within(&["link", "set", &format!("{}b", self.name), "down"]);
+    }
+
+    /// Undoes [`NetHost::cut`] and [`NetHost::unplug`].
+    pub fn heal(&self) {
+        for chain in ["INPUT", "OUTPUT"] {
+            self.iptables(&["-F", chain]);
+        }
+        self.within(&["link", "set", &format!("{}b", self.name), "up"]);
+    }
+
+    /// `ip` within its namespace.
+    fn within(&self, args: &[&str]) {
+        ip(&[&["-n", &self.name], args].concat());
+    }
+
+    fn iptables(&self, args: &[&str]) {
+        let mut command = Command::new("ip");
+        // Waits for its turn at the lock that all namespaces share.
+        command
+            .args(["netns", "exec", &self.name, "iptables", "-w"])
+            .args(args);
+        drop(run(command, DEADLINE).success());
+    }
+}
+
+impl Default for NetHost {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for NetHost {
+    fn drop(&mut self) {
+        // The interfaces go with the namespace once nothing runs in it, and at once when one is removed.
+        for args in [
+            ["link", "del", &format!("{}a", self.name)],
+            ["netns", "del", &self.name],
+        ] {
+            let mut command = Command::new("ip");
+            command.args(args);
+            drop(run(command, DEADLINE));
+        }
+    }
+}
+
+/// Removes the namespaces of processes that are gone: of tests that were killed.
+fn sweep() {
+    for line in ask(&["netns", "list"]).out().lines() {
+        let name = line.split(' ').next().unwrap_or_default();
+        let owner = name.strip_prefix("ol").and_then(|rest| rest.split_once('n'));
+        let owner = owner.and_then(|(pid, _)| u32::from_str_radix(pid, 16).ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let mut command = Command::new("ip");
+            command.args(["netns", "del", name]);
+            // Another test may have done it meanwhile.
+            drop(run(command, DEADLINE));
+        }
+    }
+}
+
+fn ip(args: &[&str]) {
+    drop(ask(args));
+}
+
+fn ask(args: &[&str]) -> Run {
+    let mut command = Command::new("ip");
+    command.args(args);
+    run(command, DEADLINE).success()
+}
