@@ -3,24 +3,36 @@
 //! Knows how to reach a helper and nothing of what is asked of it: no noun, no table. In process for the local host,
 //! a program's standard input and output for every other kind.
 
+pub mod ask;
+mod away;
+mod bootstrap;
+mod command;
+pub mod connect;
+pub mod error;
+mod library;
 mod local;
 mod marker;
-mod program;
+mod openssh;
+pub mod route;
+mod ssh;
+mod stream;
+mod wire;
 
 use outlast_client::helper_v1::helper_service_client::HelperServiceClient;
-use outlast_helper::serve::{CONNECTION_WINDOW, MESSAGE_MAX, STREAM_WINDOW};
+use outlast_helper::serve::{CONNECTION_WINDOW, MESSAGE_MAX, Traffic};
 use tonic::transport::{Channel, Endpoint};
 
+pub use away::away;
 pub use local::local;
-pub use program::{TransportError, program};
+pub use ssh::trust;
 
 /// A client of one helper. Cheap to clone; all clones share one connection.
 pub type HelperClient = HelperServiceClient<Channel>;
 
-/// How every connection to a helper is set: wide windows, no keepalive, so that nothing ticks while nothing happens.
-fn endpoint() -> Endpoint {
+/// How every connection to a helper is set. Without a keepalive: what is in this process lives as long as we do.
+fn endpoint(traffic: Traffic) -> Endpoint {
     Endpoint::from_static("http://helper")
-        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_stream_window_size(traffic.stream_window())
         .initial_connection_window_size(CONNECTION_WINDOW)
 }
 

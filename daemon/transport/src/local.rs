@@ -3,7 +3,10 @@
 use std::{io, sync::Arc};
 
 use hyper_util::rt::TokioIo;
-use outlast_helper::{serve, service::Helper};
+use outlast_helper::{
+    serve::{self, Traffic},
+    service::Helper,
+};
 use tower::service_fn;
 
 use crate::{HelperClient, client, endpoint};
@@ -22,12 +25,14 @@ pub fn local(helper: Arc<Helper>) -> io::Result<HelperClient> {
         async move {
             let (ours, theirs) = tokio::io::duplex(PIPE);
             tokio::spawn(async move {
-                if let Err(error) = serve::connection(helper, theirs).await {
+                if let Err(error) = serve::connection(helper, theirs, Traffic::InProcess).await {
                     tracing::warn!("the connection to the local helper broke: {error}");
                 }
             });
             Ok::<_, io::Error>(TokioIo::new(ours))
         }
     });
-    Ok(client(endpoint().connect_with_connector_lazy(connector)))
+    Ok(client(
+        endpoint(Traffic::InProcess).connect_with_connector_lazy(connector),
+    ))
 }

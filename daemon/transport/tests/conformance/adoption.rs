@@ -8,11 +8,11 @@ use outlast_client::helper_v1::{
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::bed::{Bed, eventually, is_alive, new_id, state, within};
+use crate::bed::{Bed, Way, eventually, is_alive, new_id, state, within};
 
 /// Jobs and sessions go on and are found again; programs of `exec` and attachments end.
 async fn outlives(kill: bool) {
-    let mut bed = Bed::program().await;
+    let mut bed = Bed::new(Way::Command).await;
     let job = new_id();
     let request = bed.run_request(
         &job,
@@ -50,7 +50,7 @@ async fn outlives(kill: bool) {
     // Also the input: a call whose input goes on is not over for HTTP/2.
     drop((first, exec, input));
 
-    bed.replace_program(kill).await;
+    bed.replace_helper(kill).await;
     if !kill {
         // One that is killed cannot end them; that is the business of whoever kills it.
         eventually("the end of the program", || {
@@ -106,10 +106,10 @@ async fn work_outlives_a_helper_that_is_killed() {
 /// tmux keeps a control client whose process lives but whose output nobody reads for ever, and does not end before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_helper_leaves_no_control_client() {
-    let mut bed = Bed::program().await;
+    let mut bed = Bed::new(Way::Command).await;
     bed.session("sleep 600").await;
     for round in 1..=5 {
-        bed.replace_program(true).await;
+        bed.replace_helper(true).await;
         bed.session("sleep 600").await;
         let clients = || bed.tmux(&["list-clients", "-F", "#{client_pid}"]).lines().count();
         eventually("one control client", || clients() == 1).await;
@@ -133,12 +133,9 @@ async fn control_client_is_asked_to_leave(kill: bool) {
     std::fs::write(&wrapper, script).unwrap();
     std::fs::set_permissions(&wrapper, std::fs::Permissions::from_mode(0o700)).unwrap();
     let path = format!("{}:{real}", bin.path().display());
-    let change = |command: &mut tokio::process::Command| {
-        command.env("PATH", path);
-    };
-    let mut bed = Bed::program_with(change).await;
+    let mut bed = Bed::command_with(|_home| vec![("PATH", path)]).await;
     let (_, started) = bed.session("sleep 600").await;
-    bed.replace_program(kill).await;
+    bed.replace_helper(kill).await;
     eventually("the control client to end in good order", || left.exists()).await;
     assert!(is_alive(started.pid));
 }

@@ -13,10 +13,10 @@ use tonic::{Status, Streaming};
 
 use crate::{
     bed::{Bed, DEADLINE, error, eventually, new_id, state},
-    over_both,
+    over_all,
 };
 
-over_both!(
+over_all!(
     a_terminal_sees_types_and_resizes,
     detaching_restores_the_terminal_and_leaves_the_program,
     the_end_of_the_program_ends_the_attachment_with_its_last_words,

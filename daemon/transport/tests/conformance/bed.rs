@@ -2,10 +2,11 @@
 //! with it.
 
 use std::{
-    fs::Permissions,
+    fs::{self, Permissions},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
@@ -16,14 +17,21 @@ use outlast_client::{
     v1::{Error, ErrorKind},
 };
 use outlast_helper::{
+    installed,
     service::{Config, Helper, SessionConfig},
     spool::Root,
     tmux::Place,
 };
-use outlast_transport::{HelperClient, local, program};
+use outlast_testkit::{Gone, SshClient, Sshd};
+use outlast_transport::{
+    HelperClient,
+    connect::{Attempt, Connection, Purpose, Trust, WantedHelper, connect},
+    local,
+    route::{Carrier, Route, SshCarrier, SshRoute},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{process::Child, time::Instant};
+use tokio::{sync::mpsc, time::Instant};
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
@@ -32,26 +40,104 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 
 const OWNER: &str = "conformance";
 
+/// How a helper is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// In this process.
+    Local,
+    /// A command that reaches a shell.
+    Command,
+    /// The user's `ssh`.
+    Ssh,
+    /// The ssh library.
+    Ssh2,
+}
+
 pub struct Bed {
     pub client: HelperClient,
     pub root: Root,
     /// A directory for whatever the test writes.
     pub dir: PathBuf,
-    child: Option<Child>,
+    far: Option<Far>,
     /// Of a helper in this process.
     config: Option<Config>,
     temp: TempDir,
 }
 
+/// What is beyond this process.
+struct Far {
+    connection: Option<Connection>,
+    attempt: Attempt,
+    _sshd: Option<Sshd>,
+}
+
 impl Bed {
-    pub fn local() -> Self {
-        Self::local_in("s")
+    pub async fn new(way: Way) -> Self {
+        match way {
+            Way::Local => Self::local_in("s"),
+            Way::Command => Self::command_with(|_| Vec::new()).await,
+            Way::Ssh => Self::ssh(SshCarrier::Ssh).await,
+            Way::Ssh2 => Self::ssh(SshCarrier::Ssh2).await,
+        }
     }
 
-    /// With a state directory of this name.
+    /// In this process, with a state directory of this name.
     pub fn local_in(name: &str) -> Self {
         let temp = temp();
-        Self::local_with(config(temp.path().join(name), helper_program()), temp)
+        let shell = login_shell(temp.path(), "");
+        Self::local_with(config(temp.path().join(name), helper_program(), shell), temp)
+    }
+
+    /// Another bed of this kind, whose user's login shell does this at its start; see [`login_shell`].
+    pub async fn with_start_file(self, start: &str) -> Self {
+        let temp = temp();
+        let shell = login_shell(temp.path(), start);
+        self.like_this(temp, &shell).await
+    }
+
+    /// Another bed of this kind, with this login shell.
+    pub async fn with_login_shell(self, shell: &Path) -> Self {
+        self.like_this(temp(), shell).await
+    }
+
+    /// In this process, or behind a command: however a helper is reached, it reads logins in the same way.
+    async fn like_this(self, temp: TempDir, shell: &Path) -> Self {
+        if self.far.is_none() {
+            let config = config(temp.path().join("s"), helper_program(), shell.to_owned());
+            return Self::local_with(config, temp);
+        }
+        Self::command_of(temp, shell, |argv| argv).await
+    }
+
+    /// Behind a command, for a user with this login shell and this file at home.
+    pub async fn at_home(shell: &Path, file: &str, text: &str) -> Self {
+        let temp = temp();
+        fs::write(temp.path().join(file), text).unwrap();
+        Self::command_of(temp, shell, |argv| argv).await
+    }
+
+    /// Behind a command and two programs that only pass on what goes in and comes out, so that the helper's input can end
+    /// while everything else stays open.
+    pub async fn behind_cat() -> Self {
+        let temp = temp();
+        let shell = login_shell(temp.path(), "");
+        let pid = temp.path().join("pid").display().to_string();
+        let script = "sh -c 'echo $$ >\"$0\"; exec cat' \"$0.cat\" | sh -c 'echo $$ >\"$0\"; exec \"$@\"' \"$0.helper\" \"$@\" | \
+                      sh -c 'echo $$ >\"$0\"; exec cat' \"$0.out\"";
+        let through = |argv: Vec<String>| {
+            let mut through = vec!["sh".to_owned(), "-c".to_owned(), script.to_owned(), pid];
+            through.extend(argv);
+            through
+        };
+        Self::command_of(temp, &shell, through).await
+    }
+
+    /// The processes of such a bed: the one the helper reads through, itself, and the one it writes through.
+    pub fn cats(&self) -> [u32; 3] {
+        ["pid.cat", "pid.helper", "pid.out"].map(|name| {
+            let text = fs::read_to_string(self.temp.path().join(name)).unwrap();
+            text.trim().parse().unwrap()
+        })
     }
 
     /// Whose panes do nothing before [`Bed::let_panes_go`]; each is a line in the file `panes` of `dir` by then.
@@ -65,15 +151,16 @@ impl Bed {
              fi\nexec {} \"$@\"\n",
             helper.display()
         );
-        std::fs::write(&wrapper, script).unwrap();
-        std::fs::set_permissions(&wrapper, Permissions::from_mode(0o700)).unwrap();
-        Self::local_with(config(temp.path().join("s"), wrapper), temp)
+        fs::write(&wrapper, script).unwrap();
+        fs::set_permissions(&wrapper, Permissions::from_mode(0o700)).unwrap();
+        let shell = login_shell(temp.path(), "");
+        Self::local_with(config(temp.path().join("s"), wrapper, shell), temp)
     }
 
     fn local_with(config: Config, temp: TempDir) -> Self {
         let helper = Helper::new(config.clone()).unwrap();
         let root = helper.root().clone();
-        let mut bed = Self::new(local(helper).unwrap(), root, None, temp);
+        let mut bed = Self::on(local(helper).unwrap(), root, None, temp);
         bed.config = Some(config);
         bed
     }
@@ -85,65 +172,149 @@ impl Bed {
 
     /// How many panes there were.
     pub fn late_panes(&self) -> usize {
-        let panes = std::fs::read_to_string(self.dir.join("panes"));
+        let panes = fs::read_to_string(self.dir.join("panes"));
         panes.unwrap_or_default().lines().count()
     }
 
     pub fn let_panes_go(&self) {
-        std::fs::write(self.dir.join("go"), "").unwrap();
+        fs::write(self.dir.join("go"), "").unwrap();
     }
 
-    pub async fn program() -> Self {
-        Self::program_with(|_| {}).await
-    }
-
-    /// A helper as a program, started in an environment that `change` may change.
-    pub async fn program_with(change: impl FnOnce(&mut tokio::process::Command)) -> Self {
+    /// Behind a command, in an environment to which `more` adds what it makes of the home directory.
+    pub async fn command_with(more: impl FnOnce(&Path) -> Vec<(&'static str, String)>) -> Self {
         let temp = temp();
-        let mut command = tokio::process::Command::new(helper_program());
-        command
-            .args([
-                "serve",
-                "--owner",
-                OWNER,
-                "--history-limit",
-                "2000",
-                "--state-dir",
-            ])
-            .arg(temp.path().join("s"))
-            .env_remove("INVOCATION_ID")
-            .env("HOME", temp.path());
-        change(&mut command);
-        let (client, child) = program(&mut command).await.unwrap();
-        let machine = outlast_helper::facts::machine_id();
-        let root = Root::new(temp.path().join("s").join(OWNER).join(machine));
-        Self::new(client, root, Some(child), temp)
+        let shell = login_shell(temp.path(), "");
+        let more = more(temp.path());
+        let with = |mut argv: Vec<String>| {
+            let at = argv.len() - 1;
+            let more = more.into_iter().map(|(name, value)| format!("{name}={value}"));
+            argv.splice(at..at, more);
+            argv
+        };
+        Self::command_of(temp, &shell, with).await
     }
 
-    fn new(client: HelperClient, root: Root, child: Option<Child>, temp: TempDir) -> Self {
+    /// Behind a command that `change` may change; its last word is the shell.
+    async fn command_of(
+        temp: TempDir,
+        shell: &Path,
+        change: impl FnOnce(Vec<String>) -> Vec<String>,
+    ) -> Self {
+        let mut argv = ["env", "-u", "INVOCATION_ID"].map(str::to_owned).to_vec();
+        for (name, value) in far_places(temp.path(), shell) {
+            argv.push(format!("{name}={value}"));
+        }
+        argv.push("/bin/sh".to_owned());
+        Self::reach(Route::Command(change(argv)), None, temp).await
+    }
+
+    async fn ssh(carrier: SshCarrier) -> Self {
+        let temp = temp();
+        let client = SshClient::new(&temp.path().join("client"), &temp.path().join("bin"));
+        let mut options = Sshd::options(&temp.path().join("far")).authorize(&client);
+        let shell = login_shell(temp.path(), "");
+        for (name, value) in far_places(temp.path(), &shell) {
+            options = options.env(name, &value);
+        }
+        let sshd = options.start();
+        client.know(&sshd.known_line());
+        client.add_config(&sshd.alias("far"));
+        let route = SshRoute {
+            destination: "far".to_owned(),
+            program: Some(client.program().to_owned()),
+            carrier: Some(carrier),
+            ..SshRoute::default()
+        };
+        Self::reach(Route::Ssh(route), Some(sshd), temp).await
+    }
+
+    async fn reach(route: Route, sshd: Option<Sshd>, temp: TempDir) -> Self {
+        install(temp.path());
+        let attempt = attempt(route);
+        let connection = connect(attempt.clone()).await.unwrap();
+        let carrier = match &attempt.route {
+            Route::Command(_) => Carrier::Command,
+            Route::Ssh(route) if route.carrier == Some(SshCarrier::Ssh2) => Carrier::Ssh2,
+            Route::Ssh(_) => Carrier::Ssh,
+        };
+        assert_eq!(connection.carrier, carrier);
+        let machine = outlast_helper::facts::machine_id();
+        let root = Root::new(temp.path().join("s/outlast").join(OWNER).join(machine));
+        let client = connection.client.clone();
+        let far = Far {
+            connection: Some(connection),
+            attempt,
+            _sshd: sshd,
+        };
+        Self::on(client, root, Some(far), temp)
+    }
+
+    fn on(client: HelperClient, root: Root, far: Option<Far>, temp: TempDir) -> Self {
         let dir = temp.path().join("work");
-        std::fs::create_dir(&dir).unwrap();
+        fs::create_dir(&dir).unwrap();
         Self {
             client,
             root,
             dir,
-            child,
+            far,
             config: None,
             temp,
         }
     }
 
+    /// Process ids of the helpers that serve.
+    fn serving(&self) -> Vec<u32> {
+        let cache = self.temp.path().join("c");
+        let serves = |pid: u32| {
+            let cmdline = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let ours = fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|exe| exe.starts_with(&cache));
+            ours && cmdline.split(|byte| *byte == 0).nth(1) == Some(b"serve")
+        };
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        entries
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid| serves(*pid))
+            .collect()
+    }
+
     /// Starts another helper on the same directories in the place of this one's, which is killed or told by the end of
-    /// its input.
-    pub async fn replace_program(&mut self, kill: bool) {
-        let (client, child) = program(&mut serve(self.temp.path())).await.unwrap();
-        let mut old = self.child.replace(child).unwrap();
+    /// its connection.
+    pub async fn replace_helper(&mut self, kill: bool) {
+        let old: Vec<Gone> = self.serving().into_iter().filter_map(Gone::watch).collect();
+        assert!(old.len() <= 1, "more than one helper serves");
+        let far = self.far.as_mut().expect("it is not in this process");
+        let new = connect(far.attempt.clone()).await.unwrap();
         if kill {
-            old.kill().await.unwrap();
+            old[0].signal(rustix::process::Signal::KILL);
         }
-        self.client = client;
-        let left = tokio::time::timeout(DEADLINE, old.wait()).await;
-        assert!(left.expect("the old helper stays").is_ok());
+        self.client = new.client.clone();
+        drop(far.connection.replace(new));
+        let gone = || old.iter().all(|old| old.within(Duration::ZERO));
+        eventually("the end of the old helper", gone).await;
+    }
+
+    /// Ends the helper this began with, by the end of its connection.
+    pub async fn end_helper(&mut self) {
+        let old: Vec<Gone> = self.serving().into_iter().filter_map(Gone::watch).collect();
+        drop(self.far.as_mut().and_then(|far| far.connection.take()));
+        eventually("the end of the old helper", || {
+            old.iter().any(|old| old.within(Duration::ZERO))
+        })
+        .await;
+    }
+
+    /// Kills every helper there is.
+    pub async fn kill_helpers(&self) {
+        for helper in self.serving().into_iter().filter_map(Gone::watch) {
+            helper.signal(rustix::process::Signal::KILL);
+            eventually("the end of a killed helper", || helper.within(Duration::ZERO)).await;
+        }
+    }
+
+    /// Another helper on the same directories.
+    pub async fn another(&self) -> Connection {
+        let far = self.far.as_ref().expect("it is not in this process");
+        connect(far.attempt.clone()).await.unwrap()
     }
 
     /// The tmux socket of this helper.
@@ -219,7 +390,7 @@ impl Bed {
         let last = self.watch(id).await.until("the end of the program", over).await;
         (
             last,
-            std::fs::read(self.root.session(id).path().join("log")).unwrap_or_default(),
+            fs::read(self.root.session(id).path().join("log")).unwrap_or_default(),
         )
     }
 
@@ -319,7 +490,7 @@ pub async fn eventually(what: &str, so: impl Fn() -> bool) {
 
 /// Whether a process runs; one that only waits to be collected does not.
 pub fn is_alive(pid: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ")
         .next()
         .is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
@@ -330,34 +501,49 @@ pub fn kill(pid: u32) {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }
 
-/// The helper as a program on the directories in `temp`.
-fn serve(temp: &Path) -> tokio::process::Command {
-    let mut command = tokio::process::Command::new(helper_program());
-    command
-        .args([
-            "serve",
-            "--owner",
-            OWNER,
-            "--history-limit",
-            "2000",
-            "--state-dir",
-        ])
-        .arg(temp.join("s"))
-        .env_remove("INVOCATION_ID")
-        .env("HOME", temp);
-    command
+fn sessions() -> SessionConfig {
+    SessionConfig {
+        history_limit: 2000,
+        user_copy_mode_keys: false,
+    }
 }
 
-fn config(state_dir: PathBuf, helper_program: PathBuf) -> Config {
-    Config {
-        state_dir,
-        owner: OWNER.to_owned(),
-        helper_program,
-        sessions: SessionConfig {
-            history_limit: 2000,
-            user_copy_mode_keys: false,
+/// Where a far helper has its things.
+fn far_places(temp: &Path, login_shell: &Path) -> Vec<(&'static str, String)> {
+    let at = |sub: &str| temp.join(sub).display().to_string();
+    vec![
+        ("HOME", temp.display().to_string()),
+        ("XDG_STATE_HOME", at("s")),
+        ("XDG_CACHE_HOME", at("c")),
+        ("OUTLAST_LOGIN_SHELL", login_shell.display().to_string()),
+    ]
+}
+
+/// Puts the helper where a far one is looked for: getting it there is not what these tests are about.
+fn install(temp: &Path) {
+    let dir = temp.join("c/outlast/helper");
+    fs::create_dir_all(&dir).unwrap();
+    let program = helper_program();
+    let name = installed::name(&installed::hash(&program).unwrap());
+    fs::copy(&program, dir.join(name)).unwrap();
+}
+
+/// An attempt at which nobody is there to be asked.
+fn attempt(route: Route) -> Attempt {
+    Attempt {
+        route,
+        purpose: Purpose::Control,
+        helper: WantedHelper {
+            owner: OWNER.to_owned(),
+            sessions: sessions(),
+            libraries: vec![helper_program().parent().unwrap().to_owned()],
         },
-        scope: false,
+        trust: Trust::Ask,
+        agent: None,
+        passphrases: Vec::new(),
+        questions: mpsc::channel(1).0,
+        on_step: Arc::new(|step| println!("{step:?}")),
+        within: DEADLINE,
     }
 }
 
@@ -383,4 +569,33 @@ fn temp() -> TempDir {
         .rand_bytes(5)
         .tempdir_in("/tmp")
         .unwrap()
+}
+
+fn config(state_dir: PathBuf, helper_program: PathBuf, login_shell: PathBuf) -> Config {
+    Config {
+        state_dir,
+        owner: OWNER.to_owned(),
+        helper_program,
+        login_shell: Some(login_shell),
+        sessions: sessions(),
+        scope: false,
+    }
+}
+
+/// Makes a login shell that does as `start` says where a real one reads its start files. `$D` is the directory it lies in.
+fn login_shell(dir: &Path, start: &str) -> PathBuf {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let path = dir.join("shell");
+    let text = format!(
+        "#!/bin/sh\nD=${{0%/*}}\n{start}\ncase $1 in\n-l) [ \"$2\" = -c ] && eval \"$3\" ;;\n-c) eval \"$2\" ;;\n*) exec /bin/sh \"$@\" ;;\nesac\n"
+    );
+    let mut options = fs::OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o700)
+        .open(&path)
+        .unwrap();
+    std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+    path
 }

@@ -1,7 +1,7 @@
 //! Facts and programs.
 
 use outlast_client::helper_v1::{
-    ExecRequest, ExecResponse, ExecStart, GetFactsRequest, Outcome, exec_request, exec_response,
+    ExecRequest, ExecResponse, ExecStart, GetFactsRequest, Outcome, PingRequest, exec_request, exec_response,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -9,10 +9,10 @@ use tonic::Streaming;
 
 use crate::{
     bed::{Bed, eventually, is_alive},
-    over_both,
+    over_all,
 };
 
-over_both!(
+over_all!(
     facts_are_told,
     input_and_outputs_are_bytes,
     exit_codes_and_signals_come_back,
@@ -22,7 +22,7 @@ over_both!(
     a_signal_reaches_the_group,
 );
 
-fn message(event: exec_request::Event) -> ExecRequest {
+pub fn message(event: exec_request::Event) -> ExecRequest {
     ExecRequest { event: Some(event) }
 }
 
@@ -31,23 +31,31 @@ fn start(command: &[&str]) -> ExecRequest {
         command: command.iter().map(ToString::to_string).collect(),
         cwd: "/".to_owned(),
         env: [("GIVEN".to_owned(), "a b".to_owned())].into(),
+        ..ExecStart::default()
     }))
 }
 
 async fn open(bed: &mut Bed, command: &[&str]) -> (mpsc::Sender<ExecRequest>, Streaming<ExecResponse>) {
+    open_with(bed, start(command)).await
+}
+
+pub async fn open_with(
+    bed: &mut Bed,
+    start: ExecRequest,
+) -> (mpsc::Sender<ExecRequest>, Streaming<ExecResponse>) {
     let (sender, receiver) = mpsc::channel(4);
-    sender.send(start(command)).await.unwrap();
+    sender.send(start).await.unwrap();
     let stream = bed.client.exec(ReceiverStream::new(receiver)).await.unwrap();
     (sender, stream.into_inner())
 }
 
-struct Done {
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-    outcome: Outcome,
+pub struct Done {
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub outcome: Outcome,
 }
 
-async fn finish(mut stream: Streaming<ExecResponse>) -> Done {
+pub async fn finish(mut stream: Streaming<ExecResponse>) -> Done {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     loop {
         match stream.message().await.unwrap().unwrap().event.unwrap() {
@@ -80,6 +88,12 @@ async fn facts_are_told(mut bed: Bed) {
     assert!(facts.boot_id.len() == 36 && !facts.machine_id.is_empty());
     assert!(facts.tmux_version.is_some_and(|version| version.contains('.')));
     assert_eq!((facts.tmux_problem, facts.tmux_hint), (None, None));
+    let shell = bed.dir.with_file_name("shell");
+    assert_eq!(
+        (facts.shell.as_str(), facts.login_problem),
+        (shell.to_str().unwrap(), None)
+    );
+    bed.client.ping(PingRequest {}).await.unwrap();
 }
 
 async fn input_and_outputs_are_bytes(mut bed: Bed) {

@@ -12,10 +12,10 @@ use tonic::Streaming;
 
 use crate::{
     bed::{Bed, error, eventually, is_alive, kill, new_id},
-    over_both,
+    over_all,
 };
 
-over_both!(
+over_all!(
     a_job_is_run_and_reported,
     a_log_is_resumed_from_any_offset,
     a_repeat_starts_nothing,

@@ -1,5 +1,5 @@
-//! What every way to reach a helper must give: the same answers, whether the helper is in this process or behind a
-//! program's standard input and output. Every test runs over both.
+//! What every way to reach a helper must give: the same answers, whether the helper is in this process, behind a command,
+//! behind `ssh` or behind the ssh library. Every test runs over all of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,33 +9,48 @@
 )]
 
 mod adoption;
+mod agent;
 mod attach;
 mod bed;
+mod dial;
 mod exec;
 mod jobs;
+mod leaving;
+mod login;
 mod screen;
 mod sessions;
 mod starting;
+mod terminal;
 
-/// Makes two tests of one function: over the local transport and over a program.
-macro_rules! over_both {
+/// Makes a test for every way to reach a helper of one function.
+macro_rules! over_all {
     ($($name:ident),+ $(,)?) => {
-        mod local {
+        crate::over!(local, Local, $($name),+);
+        crate::over!(command, Command, $($name),+);
+        crate::over!(ssh, Ssh, $($name),+);
+        crate::over!(ssh2, Ssh2, $($name),+);
+    };
+}
+macro_rules! over {
+    ($module:ident, $way:ident, $($name:ident),+) => {
+        mod $module {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $name() {
-                    crate::bed::within(super::$name(crate::bed::Bed::local())).await;
-                }
-            )+
-        }
-        mod program {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $name() {
-                    crate::bed::within(super::$name(crate::bed::Bed::program().await)).await;
+                    let test = async {
+                        super::$name(crate::bed::Bed::new(crate::bed::Way::$way).await).await;
+                    };
+                    crate::bed::within(test).await;
                 }
             )+
         }
     };
 }
-use over_both;
+/// As `over_all`, for what cannot be different by the way.
+macro_rules! over_both {
+    ($($name:ident),+ $(,)?) => {
+        crate::over!(local, Local, $($name),+);
+        crate::over!(command, Command, $($name),+);
+    };
+}
+use {over, over_all, over_both};

@@ -8,11 +8,11 @@ use outlast_client::{
 };
 
 use crate::{
-    bed::{Bed, error, new_id},
-    over_both,
+    bed::{Bed, error, eventually, new_id},
+    over_all,
 };
 
-over_both!(
+over_all!(
     a_screen_is_captured,
     any_bytes_are_typed_in_order,
     a_mebibyte_is_typed_quickly,
@@ -94,6 +94,8 @@ async fn any_bytes_are_typed_in_order(mut bed: Bed) {
     bytes.extend(br#"~user $HOME #{pid} #(touch pwned) "q" 'a' ; kill-server \; { } %hidden -x"#);
     bytes.extend(b"\n; kill-server\n-l\r\x1b[200~");
     let id = reader(&mut bed, bytes.len()).await;
+    // The screen can be faster than the log.
+    eventually("the log", || bed.root.session(&id).log_len() >= 6).await;
     let before = bed.root.session(&id).log_len();
     assert_eq!(send(&mut bed, &id, &bytes, &[]).await.unwrap(), before);
     bed.shows(&id, "copied").await;

@@ -1,7 +1,5 @@
 //! Sessions: started, watched, stopped, started again, lost and removed.
 
-use std::os::unix::fs::PermissionsExt as _;
-
 use outlast_client::{
     helper_v1::{
         CaptureSessionRequest, DeleteSessionRequest, GetFactsRequest, ListSessionsRequest, ReadLogRequest,
@@ -13,10 +11,10 @@ use serde_json::Value;
 
 use crate::{
     bed::{Bed, error, eventually, is_alive, kill, new_id, state},
-    over_both,
+    over_all,
 };
 
-over_both!(
+over_all!(
     a_session_is_started_once_and_watched,
     programs_that_end_at_once_lose_nothing,
     a_session_is_stopped_and_keeps_its_screen,
@@ -444,26 +442,18 @@ async fn the_server_is_bare_and_locked_down(mut bed: Bed) {
 /// The user's own configuration and an outer tmux are nothing to us.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hostile_environment_changes_nothing() {
-    let bed = Bed::program_with(|command| {
-        let home = command
-            .as_std()
-            .get_envs()
-            .find(|(name, _)| *name == "HOME")
-            .unwrap()
-            .1
-            .unwrap()
-            .to_owned();
-        let home = std::path::PathBuf::from(home);
+    let bed = Bed::command_with(|home| {
         let hostile = "set -g status on\nset -g prefix C-a\nset -s exit-empty on\nset -g remain-on-exit off\n\
             bind x kill-server\nset -g default-command 'touch pwned'\nrun-shell 'touch pwned'\n";
         std::fs::write(home.join(".tmux.conf"), hostile).unwrap();
         std::fs::create_dir_all(home.join(".config/tmux")).unwrap();
         std::fs::write(home.join(".config/tmux/tmux.conf"), hostile).unwrap();
-        command
-            .env("TMUX", "/tmp/somebody-elses,1,0")
-            .env("TMUX_PANE", "%7")
-            .env("TMUX_TMPDIR", "/nowhere")
-            .env("XDG_CONFIG_HOME", home.join(".config"));
+        vec![
+            ("TMUX", "/tmp/somebody-elses,1,0".to_owned()),
+            ("TMUX_PANE", "%7".to_owned()),
+            ("TMUX_TMPDIR", "/nowhere".to_owned()),
+            ("XDG_CONFIG_HOME", home.join(".config").display().to_string()),
+        ]
     })
     .await;
     the_server_is_bare_and_locked_down(bed).await;
@@ -478,21 +468,15 @@ async fn without_a_good_tmux_there_are_jobs() {
         (Some("echo tmux 3.1c"), "3.1c"),
         (Some("echo what"), "what"),
     ] {
-        let mut bed = Bed::program_with(|command| {
-            let home = command
-                .as_std()
-                .get_envs()
-                .find(|(name, _)| *name == "HOME")
-                .unwrap()
-                .1
-                .unwrap()
-                .to_owned();
+        let mut bed = Bed::command_with(|home| {
+            let path = home.join("path");
+            std::fs::create_dir(&path).unwrap();
+            // What it takes to start the helper.
+            std::os::unix::fs::symlink("/bin/uname", path.join("uname")).unwrap();
             if let Some(script) = script {
-                let tmux = std::path::Path::new(&home).join("tmux");
-                std::fs::write(&tmux, format!("#!/bin/sh\n{script}\n")).unwrap();
-                std::fs::set_permissions(&tmux, std::fs::Permissions::from_mode(0o755)).unwrap();
+                outlast_testkit::write_program(&path.join("tmux"), &format!("#!/bin/sh\n{script}\n"));
             }
-            command.env("PATH", home);
+            vec![("PATH", path.display().to_string())]
         })
         .await;
         let request = bed.start_request(&new_id(), 1, "true");

@@ -1,0 +1,617 @@
+//! Gets the helper to run at the other end of a byte stream to a shell: one command line, and the helper itself where it
+//! is missing there.
+//!
+//! Nothing is sent before the far end asked for it or said that the helper is there, and what start files print before
+//! that is passed over. What keeps a helper from running is one error with a cause and a hint.
+
+use std::{fmt::Write as _, io, time::Duration};
+
+use outlast_helper::installed;
+use tokio::{
+    fs::File,
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time::{Instant, timeout},
+};
+use uuid::Uuid;
+
+use crate::{
+    connect::{Purpose, WantedHelper},
+    error::{Cause, ConnectError},
+    library::{ARCHITECTURES, Program},
+    marker::{Line, Marker},
+    stream::Stream,
+};
+
+/// The script, as people read it.
+const SCRIPT: &str = include_str!("bootstrap.sh");
+
+/// How long the far end may say nothing. Slow start files on a slow host take seconds; while the helper is on its way,
+/// a sign of life comes every 5 s.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How much may be printed before the far end speaks to us.
+const NOISE_MAX: usize = 1 << 20;
+
+/// How long all that is printed before the far end speaks to us may take: no start file is this slow and lives.
+const NOISE_WITHIN: Duration = Duration::from_secs(120);
+
+/// What the helper is sent in. Each piece is given [`SILENCE`] to be taken, which a line of 2 kB/s does.
+const PIECE: usize = 32 << 10;
+
+/// The longest an upload may take: what a line of 1 kB/s needs for the largest helper there is, and an end to all others.
+const UPLOAD_WITHIN: Duration = Duration::from_secs(45 * 60);
+
+/// How long to wait for the reason of an end, once the bytes have ended.
+const REASON_WITHIN: Duration = Duration::from_secs(1);
+
+/// One start of a helper.
+#[derive(Debug)]
+pub(crate) struct Bootstrap {
+    silence: Duration,
+    nonce: String,
+    line: String,
+    programs: Vec<Program>,
+}
+
+/// A helper that runs and waits to be spoken to.
+#[derive(Debug)]
+pub(crate) struct Started {
+    /// The first bytes of its protocol.
+    pub(crate) rest: Vec<u8>,
+    /// How many bytes had to be sent, where it was missing.
+    pub(crate) uploaded: Option<u64>,
+}
+
+impl Bootstrap {
+    /// The start of a helper by one of these programs.
+    ///
+    /// # Errors
+    /// When the owner is no id.
+    pub(crate) fn new(
+        helper: &WantedHelper,
+        purpose: Purpose,
+        programs: Vec<Program>,
+    ) -> Result<Self, ConnectError> {
+        let is_word = |text: &str| {
+            let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+            !text.is_empty() && text.bytes().all(fits)
+        };
+        if !is_word(&helper.owner) {
+            let text = format!("the owner {:?} is no id", helper.owner);
+            return Err(ConnectError::new(Cause::Misconfigured, text));
+        }
+        let nonce = Uuid::new_v4().simple().to_string();
+        let mut arguments = format!(
+            "--owner {} --history-limit {}",
+            helper.owner, helper.sessions.history_limit
+        );
+        if helper.sessions.user_copy_mode_keys {
+            arguments.push_str(" --user-copy-mode-keys");
+        }
+        if purpose == Purpose::Bulk {
+            arguments.push_str(" --bulk");
+        }
+        let line = line(&nonce, &programs, &arguments);
+        Ok(Self {
+            silence: SILENCE,
+            nonce,
+            line,
+            programs,
+        })
+    }
+
+    /// What the far shell is to run: one line.
+    pub(crate) fn line(&self) -> &str {
+        &self.line
+    }
+
+    /// Writes the line to a shell that reads its standard input. Whether anybody took it shows in what comes back.
+    ///
+    /// # Errors
+    /// When nobody reads.
+    pub(crate) async fn type_line(&self, stream: &mut Stream) -> Result<(), ConnectError> {
+        let line = format!("{}\n", self.line);
+        let written = async {
+            stream.io.write_all(line.as_bytes()).await?;
+            stream.io.flush().await
+        };
+        match timeout(SILENCE, written).await {
+            Ok(_) => Ok(()),
+            Err(_elapsed) => Err(silent(stream, &Marker::new(&self.nonce))),
+        }
+    }
+
+    /// Waits until the helper runs, and sends it where it is asked for. While `person_asked` says that somebody is being
+    /// asked something, nobody is in a hurry.
+    ///
+    /// # Errors
+    /// Why it does not run.
+    pub(crate) async fn run(
+        &self,
+        stream: &mut Stream,
+        person_asked: &(dyn Fn() -> bool + Sync),
+    ) -> Result<Started, ConnectError> {
+        let mut marker = Marker::new(&self.nonce);
+        let line = listen(
+            &mut stream.io,
+            &mut marker,
+            &[],
+            [self.silence, NOISE_WITHIN],
+            person_asked,
+        )
+        .await;
+        match self.heard(line, stream, &marker).await? {
+            Heard::Ready(rest) => Ok(Started { rest, uploaded: None }),
+            Heard::Need(program, rest) => {
+                let line = upload(stream, &program, &mut marker, &rest).await;
+                match self.heard(line, stream, &marker).await? {
+                    Heard::Ready(rest) => Ok(Started {
+                        rest,
+                        uploaded: Some(program.size),
+                    }),
+                    Heard::Need(..) => Err(ConnectError::new(
+                        Cause::Protocol,
+                        "the host asked for the helper a second time",
+                    )),
+                }
+            }
+        }
+    }
+
+    async fn heard(
+        &self,
+        line: Result<Line, Unheard>,
+        stream: &mut Stream,
+        marker: &Marker,
+    ) -> Result<Heard, ConnectError> {
+        let line = match line {
+            Ok(line) => line,
+            Err(Unheard::Ended) => return Err(self.ended(stream, marker).await),
+            Err(Unheard::Silent) => return Err(silent(stream, marker)),
+            Err(Unheard::Noise) => return Err(noise(stream, marker)),
+            Err(Unheard::Stuck) => {
+                let text = "sending the helper to the host does not get on";
+                return Err(ConnectError::new(Cause::TimedOut, text));
+            }
+            Err(Unheard::File(error)) => {
+                let text = format!("reading the helper program: {error}");
+                return Err(ConnectError::new(Cause::Misconfigured, text));
+            }
+        };
+        match line.word.as_str() {
+            "READY" => Ok(Heard::Ready(line.rest)),
+            "NEED" => match self.program(&line.text) {
+                Some(program) => Ok(Heard::Need(program.clone(), line.rest)),
+                None => Err(self.unsupported(&line.text)),
+            },
+            "FAIL" => Err(self.failed(&line.text, stream)),
+            word => Err(ConnectError::new(
+                Cause::Protocol,
+                format!("the host says {word:?}, which means nothing here"),
+            )),
+        }
+    }
+
+    /// The program for what `uname -sm` says.
+    fn program(&self, platform: &str) -> Option<&Program> {
+        let machine = platform.strip_prefix("Linux ")?;
+        let (arch, _) = ARCHITECTURES.iter().find(|(_, names)| names.contains(&machine))?;
+        self.programs.iter().find(|program| program.arch == *arch)
+    }
+
+    fn unsupported(&self, platform: &str) -> ConnectError {
+        let have: Vec<&str> = self.programs.iter().map(|program| program.arch).collect();
+        let text = format!(
+            "the host is {platform}, and the helpers installed here are for Linux on {}",
+            have.join(" and ")
+        );
+        let known = ARCHITECTURES.iter().find(|(arch, names)| {
+            let machine = platform.strip_prefix("Linux ").unwrap_or_default();
+            names.contains(&machine) && !have.contains(arch)
+        });
+        let hint = match known {
+            Some((arch, _)) => format!("install outlast-helper-{arch}-linux-musl beside outlastd"),
+            None => "hosts run Linux on x86_64 or aarch64".to_owned(),
+        };
+        ConnectError::new(Cause::Unsupported, text).with_hint(hint)
+    }
+
+    /// The errors the script tells of: a class, and what the system said.
+    fn failed(&self, text: &str, stream: &Stream) -> ConnectError {
+        let (class, said) = text.split_once(' ').unwrap_or((text, ""));
+        let elsewhere = "set XDG_CACHE_HOME in the login shell's start file there to a directory that fits";
+        let helper_failed = |text: String| ConnectError::new(Cause::HelperFailed, text);
+        match class {
+            "platform" => self.unsupported(said),
+            "home" => helper_failed("the host gives this user no home directory".to_owned())
+                .with_hint("set HOME or XDG_CACHE_HOME in the login shell's start file there"),
+            "cache" => {
+                helper_failed(format!("the host's cache directory cannot be made: {said}")).with_hint(elsewhere)
+            }
+            "write" if ["No space left", "quota"].iter().any(|word| said.contains(word)) => {
+                helper_failed(format!("the host has no room for the helper: {said}"))
+                    .with_hint("free some space there; the helper takes about 4 MB")
+            }
+            "write" => helper_failed(format!("the helper cannot be written on the host: {said}"))
+                .with_hint(elsewhere),
+            "noexec" => helper_failed(format!("the host lets no program run from {said}")).with_hint(format!(
+                "if that file system is mounted noexec, {elsewhere}"
+            )),
+            "damaged" => helper_failed("the helper arrived damaged on the host and was thrown away".to_owned())
+                .with_hint("trying again sends it again"),
+            "exec" => helper_failed(format!("the helper does not run on the host (exit code {said})"))
+                .with_hint("a static helper runs on every Linux of its architecture: install outlast-helper-<arch>-linux-musl here"),
+            _ => helper_failed(format!("the helper on the host could not be started{}", its_words(&stream.said.text())))
+                .with_hint("removing ~/.cache/outlast/helper there has it sent again"),
+        }
+    }
+
+    /// The bytes ended before the far end spoke to us.
+    async fn ended(&self, stream: &mut Stream, marker: &Marker) -> ConnectError {
+        let known = timeout(REASON_WITHIN, stream.closed.wait_for(Option::is_some)).await;
+        let reason = known.ok().and_then(Result::ok).and_then(|reason| reason.clone());
+        match reason {
+            // The command itself ended, and not what carries it.
+            None => not_a_shell(stream, marker, None),
+            Some(reason) if reason.cause == Cause::HelperFailed => not_a_shell(stream, marker, Some(&reason)),
+            Some(reason) => reason,
+        }
+    }
+}
+
+/// What the far end said.
+#[derive(Debug)]
+enum Heard {
+    Ready(Vec<u8>),
+    Need(Program, Vec<u8>),
+}
+
+/// Why the far end was not heard.
+#[derive(Debug)]
+enum Unheard {
+    Ended,
+    Silent,
+    Noise,
+    Stuck,
+    File(io::Error),
+}
+
+/// The one line for the far shell.
+fn line(nonce: &str, programs: &[Program], arguments: &str) -> String {
+    let mut cases = String::new();
+    for program in programs {
+        let machines = ARCHITECTURES
+            .iter()
+            .find(|(arch, _)| *arch == program.arch)
+            .map_or(&[][..], |(_, machines)| machines);
+        let names: Vec<String> = machines
+            .iter()
+            .map(|machine| format!("\"Linux {machine}\""))
+            .collect();
+        let _ = write!(
+            cases,
+            "{}) h={} s={} z={} ;; ",
+            names.join("|"),
+            program.hash,
+            installed::name(&program.hash),
+            program.size
+        );
+    }
+    let script: Vec<String> = SCRIPT
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            line.replace("@NONCE@", nonce)
+                .replace("@PROGRAMS@", cases.trim_end())
+                .replace("@ANOTHER@", &installed::ANOTHER.to_string())
+                .replace("@ARGUMENTS@", arguments)
+        })
+        .collect();
+    format!("exec /bin/sh -c '{}'", script.join(" "))
+}
+
+/// Reads until a line of ours.
+async fn listen<R: AsyncRead + Unpin>(
+    from: &mut R,
+    marker: &mut Marker,
+    before: &[u8],
+    [silence, within]: [Duration; 2],
+    person_asked: &(dyn Fn() -> bool + Sync),
+) -> Result<Line, Unheard> {
+    if let Some(line) = marker.push(before) {
+        return Ok(line);
+    }
+    let mut give_up = Instant::now() + within;
+    let mut buffer = vec![0; 16 << 10];
+    loop {
+        if marker.noise() > NOISE_MAX || Instant::now() > give_up {
+            return Err(Unheard::Noise);
+        }
+        match timeout(silence, from.read(&mut buffer)).await {
+            Ok(Ok(count @ 1..)) => {
+                if let Some(line) = marker.push(buffer.get(..count).unwrap_or_default()) {
+                    return Ok(line);
+                }
+            }
+            Ok(_) => return Err(Unheard::Ended),
+            Err(_elapsed) if person_asked() => give_up = Instant::now() + within,
+            Err(_elapsed) => return Err(Unheard::Silent),
+        }
+    }
+}
+
+/// Sends a program, and reads until the next line of ours: that it runs, or what went wrong, which may come at any time.
+async fn upload(
+    stream: &mut Stream,
+    program: &Program,
+    marker: &mut Marker,
+    before: &[u8],
+) -> Result<Line, Unheard> {
+    let (mut from, mut to) = tokio::io::split(&mut stream.io);
+    let answer = listen(&mut from, marker, before, [SILENCE, UPLOAD_WITHIN], &|| false);
+    let sending = send(&mut to, program);
+    tokio::pin!(answer, sending);
+    tokio::select! {
+        biased;
+        line = &mut answer => line,
+        sent = &mut sending => match sent {
+            // What was said last explains best why nothing more was taken.
+            Ok(()) | Err(Unheard::Ended) => answer.await,
+            Err(other) => Err(other),
+        },
+    }
+}
+
+async fn send<W: AsyncWrite + Unpin>(to: &mut W, program: &Program) -> Result<(), Unheard> {
+    let mut file = File::open(&program.path).await.map_err(Unheard::File)?;
+    let mut piece = vec![0; PIECE];
+    let mut left = program.size;
+    while left > 0 {
+        let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        let room = piece.get_mut(..most).unwrap_or_default();
+        // Never more than was promised; less, and the far end finds it damaged.
+        let count = file.read(room).await.map_err(Unheard::File)?;
+        if count == 0 {
+            return Err(Unheard::File(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let bytes = piece.get(..count).unwrap_or_default();
+        left = left.saturating_sub(count as u64);
+        match timeout(SILENCE, to.write_all(bytes)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_broken)) => return Err(Unheard::Ended),
+            Err(_elapsed) => return Err(Unheard::Stuck),
+        }
+    }
+    match timeout(SILENCE, to.flush()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_broken)) => Err(Unheard::Ended),
+        Err(_elapsed) => Err(Unheard::Stuck),
+    }
+}
+
+fn said(stream: &Stream, marker: &Marker) -> String {
+    let errors = stream.said.text();
+    if errors.is_empty() { marker.tail() } else { errors }
+}
+
+fn its_words(said: &str) -> String {
+    if said.is_empty() {
+        String::new()
+    } else {
+        format!("; it said: {said}")
+    }
+}
+
+fn not_a_shell(stream: &Stream, marker: &Marker, reason: Option<&ConnectError>) -> ConnectError {
+    let how = reason.map_or_else(String::new, |reason| format!(" ({})", reason.message));
+    let text = format!(
+        "nothing that looks like a shell answered{how}{}",
+        its_words(&said(stream, marker))
+    );
+    ConnectError::new(Cause::HelperFailed, text).with_hint(
+        "outlast needs an account that may run /bin/sh: no forced command, no restricted shell, no login shell that refuses",
+    )
+}
+
+fn silent(stream: &Stream, marker: &Marker) -> ConnectError {
+    let text = format!(
+        "the host is reached, but nothing was heard of it for {} s{}",
+        SILENCE.as_secs(),
+        its_words(&said(stream, marker))
+    );
+    ConnectError::new(Cause::TimedOut, text)
+        .with_hint("does a start file of the login shell wait for something? Try: ssh HOST true")
+}
+
+fn noise(stream: &Stream, marker: &Marker) -> ConnectError {
+    let text = format!(
+        "the host prints without end ({} bytes so far) and no shell answers{}",
+        marker.noise(),
+        its_words(&said(stream, marker))
+    );
+    ConnectError::new(Cause::HelperFailed, text)
+        .with_hint("something in a start file of the login shell prints; it should not without a terminal")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        sync::{Arc, Mutex},
+        task::{Context, Poll},
+    };
+
+    use outlast_helper::service::SessionConfig;
+    use tokio::io::ReadBuf;
+
+    use super::*;
+    use crate::{command, library, stream::Io};
+
+    fn program(arch: &'static str) -> Program {
+        Program {
+            arch,
+            path: "/nowhere".into(),
+            hash: "0123456789abcdef".repeat(4),
+            size: 7,
+        }
+    }
+
+    fn helper(owner: &str) -> WantedHelper {
+        WantedHelper {
+            owner: owner.to_owned(),
+            sessions: SessionConfig {
+                history_limit: 9,
+                user_copy_mode_keys: true,
+            },
+            libraries: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_line_holds_nothing_that_a_login_shell_would_take_for_its_own() {
+        let programs = vec![program("x86_64"), program("aarch64")];
+        let bootstrap = Bootstrap::new(&helper("me-1"), Purpose::Bulk, programs).unwrap();
+        let script = bootstrap
+            .line()
+            .strip_prefix("exec /bin/sh -c '")
+            .and_then(|rest| rest.strip_suffix('\''))
+            .unwrap();
+        for bad in ["'", "!", "\n", "\\\\", "@"] {
+            assert!(!script.replace("$@", "").contains(bad), "{bad:?} in {script}");
+        }
+        assert!(
+            script.contains("\"Linux aarch64\"|\"Linux arm64\") h=0123"),
+            "{script}"
+        );
+        assert!(
+            script.contains("--owner me-1 --history-limit 9 --user-copy-mode-keys --bulk;"),
+            "{script}"
+        );
+        assert!(script.len() < 4000, "{}", script.len());
+    }
+
+    #[test]
+    fn an_owner_that_is_no_id_reaches_no_shell() {
+        for owner in ["", "a b", "$(id)", "a'", "a;b"] {
+            let refused = Bootstrap::new(&helper(owner), Purpose::Control, Vec::new()).unwrap_err();
+            assert_eq!(refused.cause, Cause::Misconfigured, "{owner}");
+        }
+    }
+
+    /// A stream that notes in which direction bytes went, one letter for each change.
+    struct Turns {
+        io: Box<dyn Io>,
+        seen: Arc<Mutex<String>>,
+    }
+
+    impl Turns {
+        fn note(&self, way: char) {
+            let mut seen = self.seen.lock().unwrap();
+            if !seen.ends_with(way) {
+                seen.push(way);
+            }
+        }
+    }
+
+    impl AsyncRead for Turns {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            to: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let polled = Pin::new(&mut self.io).poll_read(cx, to);
+            if polled.is_ready() {
+                self.note('r');
+            }
+            polled
+        }
+    }
+
+    impl AsyncWrite for Turns {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
+            if polled.is_ready() {
+                self.note('w');
+            }
+            polled
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.io).poll_flush(cx)
+        }
+
+        fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Pin::new(&mut self.io).poll_shutdown(cx)
+        }
+    }
+
+    /// Starting takes the round trip of the command itself, and one more where the helper is missing.
+    #[tokio::test]
+    async fn a_missing_helper_costs_one_more_round_trip() {
+        let temp = tempfile::tempdir().unwrap();
+        let libraries = [outlast_testkit::program("outlast-helper")
+            .parent()
+            .unwrap()
+            .to_owned()];
+        for (turns, uploads) in [("wrwr", true), ("wr", false)] {
+            let programs = library::find(&libraries).await.unwrap();
+            let bootstrap = Bootstrap::new(&helper("me"), Purpose::Control, programs).unwrap();
+            let places = ["HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"];
+            let mut argv = vec!["env".to_owned()];
+            argv.extend(places.map(|place| format!("{place}={}", temp.path().display())));
+            argv.push("sh".to_owned());
+            let mut stream = command::shell(&argv).unwrap();
+            let seen = Arc::new(Mutex::new(String::new()));
+            let io = std::mem::replace(&mut stream.io, Box::new(tokio::io::empty()));
+            stream.io = Box::new(Turns {
+                io,
+                seen: Arc::clone(&seen),
+            });
+            bootstrap.type_line(&mut stream).await.unwrap();
+            let started = bootstrap.run(&mut stream, &|| false).await.unwrap();
+            assert_eq!(started.uploaded.is_some(), uploads);
+            assert_eq!(*seen.lock().unwrap(), turns);
+        }
+    }
+
+    /// A stream on which nothing is ever said.
+    fn silence() -> (Stream, tokio::io::DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(1 << 10);
+        let stream = Stream {
+            io: Box::new(ours),
+            said: Arc::default(),
+            closed: tokio::sync::watch::channel(None).1,
+            guard: Box::new(()),
+        };
+        (stream, theirs)
+    }
+
+    #[tokio::test]
+    async fn silence_has_an_end_but_not_while_somebody_is_asked() {
+        let mut bootstrap = Bootstrap::new(&helper("me"), Purpose::Control, vec![program("x86_64")]).unwrap();
+        bootstrap.silence = Duration::from_millis(20);
+        let (mut stream, _theirs) = silence();
+        let error = bootstrap.run(&mut stream, &|| false).await.unwrap_err();
+        assert_eq!(error.cause, Cause::TimedOut);
+        assert!(error.message.contains("nothing was heard"), "{error}");
+
+        let (mut stream, mut theirs) = silence();
+        let asked = std::sync::atomic::AtomicU32::new(0);
+        let answer = format!("\n\x1eREADY {}\n", bootstrap.nonce);
+        // The answer comes when the silence has been overlooked a few times.
+        let person_asked = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 5;
+        let started = bootstrap.run(&mut stream, &person_asked);
+        let speaking = async {
+            while asked.load(std::sync::atomic::Ordering::Relaxed) < 3 {
+                tokio::task::yield_now().await;
+            }
+            theirs.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let (started, ()) = tokio::join!(started, speaking);
+        assert!(started.unwrap().uploaded.is_none());
+    }
+}

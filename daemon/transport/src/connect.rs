@@ -1,0 +1,233 @@
+//! Making a connection: the one entrance, whatever carries it.
+//!
+//! ```text
+//!   route ──► carrier (ssh2 | ssh | command) ──► bootstrap of the helper ──► gRPC over the byte stream ──► Connection
+//! ```
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use outlast_helper::{serve::Traffic, service::SessionConfig};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    HelperClient,
+    ask::{Asked, Secret},
+    bootstrap::{Bootstrap, Started},
+    command,
+    error::ConnectError,
+    library, openssh,
+    route::{Carrier, Route, SshCarrier},
+    ssh,
+    stream::Stream,
+    wire::wire,
+};
+
+/// What a connection is for: it decides the windows, so that bulk never delays control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Short calls and terminals: small windows, quick answers.
+    Control,
+    /// Logs and files: wide windows.
+    Bulk,
+}
+
+/// What to do about a host key that is not known. A changed or revoked one is refused in any case.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Trust {
+    /// Ask; without an answer refuse.
+    #[default]
+    Ask,
+    /// Take it and write it down.
+    AcceptNew,
+    /// Take it when it has this fingerprint (`SHA256:…`), and write it down.
+    AcceptKey(String),
+}
+
+/// The helper that is wanted at the far end.
+#[derive(Debug, Clone)]
+pub struct WantedHelper {
+    /// Device id of the daemon.
+    pub owner: String,
+    /// How sessions are to be.
+    pub sessions: SessionConfig,
+    /// Directories in which helper programs are looked for, the first that has one counts:
+    /// `outlast-helper-<arch>-linux-musl`, else `outlast-helper` where its platform fits.
+    pub libraries: Vec<PathBuf>,
+}
+
+/// One step on the way, told as it ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its name: "resolve", "connect", "key exchange", "host key", "authenticate", "helper".
+    pub name: &'static str,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether it came out well.
+    pub ok: bool,
+    /// What was found, one sentence.
+    pub message: String,
+}
+
+/// Hears of steps. Called from any thread; must not block.
+pub type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
+
+/// Everything a connection is made from.
+#[derive(Clone)]
+pub struct Attempt {
+    /// The way.
+    pub route: Route,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// The helper.
+    pub helper: WantedHelper,
+    /// What to do about an unknown host key.
+    pub trust: Trust,
+    /// Socket of the ssh-agent to use where the ssh configuration names none (`IdentityAgent`).
+    pub agent: Option<PathBuf>,
+    /// Passphrases that are known, by file of the key: kept in memory by the caller.
+    pub passphrases: Vec<(PathBuf, Secret)>,
+    /// Where questions go.
+    pub questions: mpsc::Sender<Asked>,
+    /// Hears of steps.
+    pub on_step: OnStep,
+    /// How long one attempt may take until authentication begins (address, TCP, key exchange). What a person is asked
+    /// does not count; bootstrap and upload have their own bounds.
+    pub within: Duration,
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attempt")
+            .field("route", &self.route)
+            .field("purpose", &self.purpose)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection to a helper. Dropping it closes it; what the helper started lives on.
+pub struct Connection {
+    /// Calls the helper. Clones outlive the connection and fail with `Unavailable` or `Unknown` then.
+    pub client: HelperClient,
+    /// What carries it.
+    pub carrier: Carrier,
+    /// Turns from None to the reason when the connection is gone, whoever ended it.
+    pub closed: watch::Receiver<Option<ConnectError>>,
+    /// Passphrases that were asked for and fit.
+    pub passphrases: Vec<(PathBuf, Secret)>,
+    /// Whether the user's ssh configuration wants the agent forwarded to this host.
+    pub forward_agent: bool,
+    /// Ends the carrier when dropped.
+    pub(crate) _guard: Box<dyn Send + Sync>,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("carrier", &self.carrier)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a connection. Cancelling (dropping the future) ends the attempt.
+///
+/// # Errors
+/// Why there is none.
+pub async fn connect(attempt: Attempt) -> Result<Connection, ConnectError> {
+    let programs = library::find(&attempt.helper.libraries).await?;
+    let bootstrap = Bootstrap::new(&attempt.helper, attempt.purpose, programs)?;
+    let mut carried = carry(&attempt, &bootstrap).await?;
+    let began = Instant::now();
+    let asked = carried.asked.clone();
+    let waits = move || asked.as_ref().is_some_and(|asked| asked.is_waiting());
+    let started = bootstrap.run(&mut carried.stream, &waits).await;
+    (attempt.on_step)(helper_step(began, &started));
+    let started = started?;
+    let mut passphrases = carried.passphrases;
+    if let Some(asked) = &carried.asked {
+        passphrases.extend(asked.passphrases());
+    }
+    let traffic = match attempt.purpose {
+        Purpose::Control => Traffic::Control,
+        Purpose::Bulk => Traffic::Bulk,
+    };
+    let wire = wire(carried.stream, started.rest, traffic).await?;
+    Ok(Connection {
+        client: wire.client,
+        carrier: carried.carrier,
+        closed: wire.closed,
+        passphrases,
+        forward_agent: carried.forward_agent,
+        _guard: wire.guard,
+    })
+}
+
+/// A byte stream to the login shell that runs the bootstrap.
+struct Carried {
+    stream: Stream,
+    carrier: Carrier,
+    passphrases: Vec<(PathBuf, Secret)>,
+    forward_agent: bool,
+    /// What is asked meanwhile, where it is asked by a program.
+    asked: Option<Arc<openssh::Asked>>,
+}
+
+async fn carry(attempt: &Attempt, bootstrap: &Bootstrap) -> Result<Carried, ConnectError> {
+    let carried = |stream, carrier| Carried {
+        stream,
+        carrier,
+        passphrases: Vec::new(),
+        forward_agent: false,
+        asked: None,
+    };
+    let route = match &attempt.route {
+        Route::Command(argv) => {
+            let mut stream = command::shell(argv)?;
+            bootstrap.type_line(&mut stream).await?;
+            return Ok(carried(stream, Carrier::Command));
+        }
+        Route::Ssh(route) => route,
+    };
+    openssh::check(route)?;
+    let settings = ssh::settings(route).await?;
+    let choice = ssh::choose(route, &settings);
+    let mut carried = match choice.carrier {
+        SshCarrier::Ssh2 => {
+            let (stream, passphrases) = ssh::open(attempt, route, &settings, bootstrap.line()).await?;
+            Carried {
+                passphrases,
+                ..carried(stream, Carrier::Ssh2)
+            }
+        }
+        SshCarrier::Ssh => {
+            let opened = openssh::open(attempt, route, &settings, bootstrap.line())?;
+            Carried {
+                asked: Some(opened.asked),
+                ..carried(opened.stream, Carrier::Ssh)
+            }
+        }
+    };
+    carried.forward_agent = settings.forward_agent;
+    Ok(carried)
+}
+
+fn helper_step(began: Instant, started: &Result<Started, ConnectError>) -> Step {
+    let message = match started {
+        Ok(Started { uploaded: None, .. }) => "it is there".to_owned(),
+        Ok(Started {
+            uploaded: Some(bytes),
+            ..
+        }) => format!("sent, {bytes} bytes"),
+        Err(error) => error.message.clone(),
+    };
+    Step {
+        name: "helper",
+        took: began.elapsed(),
+        ok: started.is_ok(),
+        message,
+    }
+}

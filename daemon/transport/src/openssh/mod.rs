@@ -1,0 +1,127 @@
+//! The user's own `ssh` as a carrier: for what the library cannot do, and for whoever wants it.
+//!
+//! It reads the user's configuration itself; what is given on its command line is what the host was added with, and what
+//! would make it something else than a plain byte stream is turned off. Host keys are never waved through.
+
+mod askpass;
+mod explain;
+
+use std::{ffi::OsString, path::PathBuf, sync::Arc};
+
+use tokio::{process::Command, sync::oneshot};
+
+use crate::{
+    command,
+    connect::{Attempt, Trust},
+    error::{Cause, ConnectError},
+    route::SshRoute,
+    ssh::{Settings, Strict},
+    stream::Stream,
+};
+
+use self::askpass::Askpass;
+
+/// Seconds of silence after which `ssh` asks the host for a sign of life, and how many it may miss: a dead link is found
+/// in 15 s even where nobody speaks the helper's protocol yet.
+const ALIVE: [&str; 2] = ["ServerAliveInterval=5", "ServerAliveCountMax=2"];
+
+/// What would make `ssh` more than a byte stream to one command. An existing master connection is used, since it may
+/// have been opened with a second factor, but this never becomes one: it is killed when nobody wants it any more.
+const PLAIN: [&str; 8] = [
+    "ControlMaster=no",
+    "ClearAllForwardings=yes",
+    "ForwardX11=no",
+    "ForwardAgent=no",
+    "PermitLocalCommand=no",
+    "RemoteCommand=none",
+    "Tunnel=no",
+    // The reasons of failures are read from what it says.
+    "LogLevel=INFO",
+];
+
+/// An `ssh` that runs, and what people are asked through it.
+pub(crate) struct Opened {
+    /// Its bytes.
+    pub(crate) stream: Stream,
+    /// What is asked through it.
+    pub(crate) asked: Arc<Asked>,
+}
+
+pub(crate) use self::askpass::Asked;
+
+/// Starts `ssh`, which connects and runs `command` (one line for the login shell). Whether that works shows in its bytes
+/// and in the reason of its end.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn open(
+    attempt: &Attempt,
+    route: &SshRoute,
+    settings: &Settings,
+    line: &str,
+) -> Result<Opened, ConnectError> {
+    let (give_up, given_up) = oneshot::channel();
+    let askpass = Askpass::start(attempt, give_up)?;
+    let asked = askpass.asked();
+    let program = route.program.clone().unwrap_or_else(|| PathBuf::from("ssh"));
+    let mut ssh = Command::new(program);
+    ssh.args(arguments(attempt, route, settings, line));
+    askpass.set(&mut ssh, attempt)?;
+    // The agent that was handed over with the user's command, not what this process was once started with. One that the
+    // configuration names goes before it.
+    match &attempt.agent {
+        Some(agent) => ssh.env("SSH_AUTH_SOCK", agent),
+        None => ssh.env_remove("SSH_AUTH_SOCK"),
+    };
+    let known = Arc::clone(&asked);
+    let explain = move |status, said: &str| explain::explain(status, said, &known);
+    let mut stream = command::start_until(ssh, given_up, Box::new(explain))?;
+    stream.guard = Box::new((stream.guard, askpass));
+    Ok(Opened { stream, asked })
+}
+
+fn arguments(attempt: &Attempt, route: &SshRoute, settings: &Settings, line: &str) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["-T".into()];
+    let mut option = |text: String| args.extend([OsString::from("-o"), text.into()]);
+    for text in ALIVE.iter().chain(&PLAIN) {
+        option((*text).to_owned());
+    }
+    option(format!("ConnectTimeout={}", attempt.within.as_secs().max(1)));
+    let strict = match (&attempt.trust, settings.strict) {
+        (Trust::AcceptNew, _) => "accept-new",
+        // The fingerprint is the answer to the question.
+        (Trust::AcceptKey(_), _) => "ask",
+        (Trust::Ask, Strict::Yes) => "yes",
+        (Trust::Ask, Strict::AcceptNew) => "accept-new",
+        (Trust::Ask, Strict::Ask) => "ask",
+    };
+    option(format!("StrictHostKeyChecking={strict}"));
+    for (flag, value) in [
+        ("-l", route.user.clone()),
+        ("-p", route.port.map(|port| port.to_string())),
+        ("-J", route.jump.clone()),
+    ] {
+        if let Some(value) = value {
+            args.extend([flag.into(), value.into()]);
+        }
+    }
+    for identity in &route.identities {
+        args.extend(["-i".into(), identity.clone().into()]);
+    }
+    args.extend(["--".into(), route.destination.clone().into(), line.into()]);
+    args
+}
+
+/// Refuses what `ssh` would take for an option, even though it stands after `--`.
+///
+/// # Errors
+/// When the destination is none.
+pub(crate) fn check(route: &SshRoute) -> Result<(), ConnectError> {
+    let bad = |text: &str| text.is_empty() || text.starts_with('-');
+    let texts = [Some(&route.destination), route.user.as_ref(), route.jump.as_ref()];
+    if let Some(text) = texts.into_iter().flatten().find(|text| bad(text)) {
+        let text = format!("{text:?} is no host, user or jump host");
+        return Err(ConnectError::new(Cause::Misconfigured, text));
+    }
+    Ok(())
+}

@@ -1,0 +1,67 @@
+//! Machines reached by ssh: what the user's ssh configuration says of them, which carrier serves, whether the host is
+//! the one it claims to be, and the library carrier itself, one thread a connection.
+//!
+//! Knows nothing of helpers: it runs one command on one channel and gives its bytes. The carrier that runs the user's
+//! own `ssh` is not here.
+
+mod agent;
+mod ask;
+mod auth;
+mod choose;
+mod config;
+mod host;
+mod key;
+mod known_hosts;
+mod open;
+mod pump;
+mod reach;
+mod wire;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::{ask::Secret, connect::Attempt, error::ConnectError, route::SshRoute, stream::Stream};
+
+pub(crate) use choose::choose;
+pub(crate) use config::{Settings, Strict};
+
+/// What the user's ssh configuration says of a host.
+///
+/// # Errors
+/// When the destination is no host name or the configuration is wrong.
+pub(crate) async fn settings(route: &SshRoute) -> Result<Settings, ConnectError> {
+    let program = route.program.as_deref().unwrap_or(Path::new("ssh"));
+    config::ask(program, route).await
+}
+
+/// Connects with the library, runs `command` (one line for the login shell) and gives its bytes, together with the
+/// passphrases that were asked for and fit. Cancelling (dropping the future) ends the attempt at once.
+///
+/// # Errors
+/// Why there is no connection.
+pub(crate) async fn open(
+    attempt: &Attempt,
+    route: &SshRoute,
+    settings: &Settings,
+    command: &str,
+) -> Result<(Stream, Vec<(PathBuf, Secret)>), ConnectError> {
+    open::open(attempt, route, settings, command).await
+}
+
+/// Trusts the key that the host shows now, provided it has this fingerprint (`SHA256:…`): other keys of its type that
+/// the user's known_hosts files have for the host are replaced. Answers the files that changed.
+///
+/// # Errors
+/// When the host cannot be reached, shows another key, or a file cannot be written.
+pub async fn trust(
+    route: &SshRoute,
+    fingerprint: &str,
+    within: Duration,
+) -> Result<Vec<PathBuf>, ConnectError> {
+    open::trust(settings(route).await?, fingerprint, within).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! The user's own `ssh`: what it asks reaches who connects, and what it says becomes a cause.
+
+use std::net::TcpListener;
+
+use outlast_testkit::{Sshd, keygen};
+use outlast_transport::{
+    ask::QuestionKind,
+    connect::{Attempt, Trust},
+    error::Cause,
+    route::{Carrier, Route, SshRoute},
+};
+
+use crate::bed::{Bed, connected, refused};
+
+fn host(bed: &Bed) -> (Sshd, Route) {
+    let sshd = bed.sshd().start();
+    bed.install(&sshd.cache().join("outlast/helper"));
+    bed.client().add_config(&sshd.alias("far"));
+    (sshd, Route::Ssh(bed.ssh("far")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_key_is_asked_about_once() {
+    let bed = Bed::new();
+    let (sshd, route) = host(&bed);
+    let (attempt, mut asked) = bed.asking(route.clone(), |_| Some("yes".to_owned()));
+    let connection = connected(attempt).await;
+    assert_eq!(connection.carrier, Carrier::Ssh);
+    let question = asked.recv().await.unwrap();
+    let fingerprint = sshd.fingerprint("ed25519");
+    assert_eq!(question.kind, QuestionKind::HostKey { fingerprint });
+    assert!(question.echo && question.text.contains("authenticity"));
+    assert!(asked.try_recv().is_err());
+    // It is known now.
+    drop(connected(bed.attempt(route)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_key_without_an_answer_is_refused() {
+    let bed = Bed::new();
+    let (sshd, route) = host(&bed);
+    let error = refused(bed.attempt(route.clone())).await;
+    assert_eq!(error.cause, Cause::KeyUnknown);
+    assert_eq!(error.key_shown, Some(sshd.fingerprint("ed25519")));
+    let wrong = Attempt {
+        trust: Trust::AcceptKey("SHA256:another".to_owned()),
+        ..bed.attempt(route.clone())
+    };
+    let error = refused(wrong).await;
+    assert_eq!(error.cause, Cause::KeyUnknown);
+    assert_eq!(error.key_shown, Some(sshd.fingerprint("ed25519")));
+    let right = Attempt {
+        trust: Trust::AcceptKey(sshd.fingerprint("ed25519")),
+        ..bed.attempt(route.clone())
+    };
+    drop(connected(right).await);
+    drop(connected(bed.attempt(route)).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_key_is_taken_and_a_changed_one_is_not() {
+    let bed = Bed::new();
+    let (mut sshd, route) = host(&bed);
+    let accept = Attempt {
+        trust: Trust::AcceptNew,
+        ..bed.attempt(route)
+    };
+    drop(connected(accept.clone()).await);
+    let known = sshd.fingerprint("ed25519");
+    sshd.change_host_keys();
+    sshd.restart();
+    let error = refused(accept).await;
+    assert_eq!(error.cause, Cause::KeyChanged);
+    assert_eq!(error.key_shown, Some(sshd.fingerprint("ed25519")));
+    assert_eq!(error.keys_known, [known]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revoked_key_is_refused() {
+    let bed = Bed::new();
+    let (sshd, route) = host(&bed);
+    bed.client().know(&sshd.known_line());
+    bed.client().know(&format!("@revoked {}", sshd.known_line()));
+    let error = refused(bed.attempt(route)).await;
+    assert_eq!(error.cause, Cause::KeyRevoked);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_passphrase_is_asked_for_once_and_kept() {
+    let bed = Bed::new();
+    let (mut sshd, route) = host(&bed);
+    let key = bed.path().join("locked");
+    keygen(&key, "ed25519", "open sesame");
+    let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+    sshd.authorize_only(&public);
+    bed.client().know(&sshd.known_line());
+    let Route::Ssh(route) = route else { unreachable!() };
+    let route = Route::Ssh(SshRoute {
+        identities: vec![key.clone()],
+        ..route
+    });
+    // Wrong at first.
+    let tries = std::sync::atomic::AtomicUsize::new(0);
+    let (attempt, mut asked) = bed.asking(route.clone(), move |_| {
+        let first = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+        Some(if first { "wrong" } else { "open sesame" }.to_owned())
+    });
+    let connection = connected(attempt).await;
+    for _ in 0..2 {
+        let question = asked.recv().await.unwrap();
+        assert_eq!(question.kind, QuestionKind::Passphrase { file: key.clone() });
+        assert!(!question.echo);
+    }
+    let [(file, passphrase)] = connection.passphrases.as_slice() else {
+        panic!("one passphrase fits");
+    };
+    assert_eq!((file, passphrase.expose()), (&key, "open sesame"));
+    let again = Attempt {
+        passphrases: connection.passphrases.clone(),
+        ..bed.attempt(route.clone())
+    };
+    drop(connected(again).await);
+    let error = refused(bed.attempt(route)).await;
+    assert_eq!(error.cause, Cause::AuthRejected);
+    assert!(error.hint.unwrap().contains("locked"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_not_let_in_is_told() {
+    let bed = Bed::new();
+    let (mut sshd, route) = host(&bed);
+    bed.client().know(&sshd.known_line());
+    sshd.authorize_only("");
+    let error = refused(bed.attempt(route)).await;
+    assert_eq!(error.cause, Cause::AuthRejected);
+    assert!(error.message.contains("Permission denied"), "{error}");
+}
+
+/// Where nobody answers, no empty password is sent: the host would count it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_nobody_gives_is_not_tried() {
+    let bed = Bed::new();
+    let sshd = bed
+        .sshd()
+        .option("PasswordAuthentication yes")
+        .option("PubkeyAuthentication no")
+        .start();
+    bed.client().add_config(&sshd.alias("far"));
+    bed.client().know(&sshd.known_line());
+    let error = refused(bed.attempt(Route::Ssh(bed.ssh("far")))).await;
+    assert_eq!(error.cause, Cause::AuthRejected);
+    assert!(error.message.contains("password"), "{error}");
+    assert!(!sshd.log().contains("Failed password"), "{}", sshd.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_reached_is_told() {
+    let bed = Bed::new();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    bed.client().add_config(&format!(
+        "Host closed\n  HostName 127.0.0.1\n  Port {port}\nHost nowhere\n  HostName nowhere.invalid\n"
+    ));
+    for (host, cause) in [("closed", Cause::Refused), ("nowhere", Cause::NoAddress)] {
+        let error = refused(bed.attempt(Route::Ssh(bed.ssh(host)))).await;
+        assert_eq!(error.cause, cause);
+    }
+    for host in ["-oProxyCommand=touch pwned", ""] {
+        let error = refused(bed.attempt(Route::Ssh(bed.ssh(host)))).await;
+        assert_eq!(error.cause, Cause::Misconfigured);
+    }
+}
