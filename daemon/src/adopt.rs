@@ -15,7 +15,7 @@ use outlast_model::{
     name::Name,
     session::{Session, SessionState},
 };
-use outlast_store::{JobFilter, SessionFilter, StoreError};
+use outlast_store::{Created, JobFilter, SessionFilter, StoreError};
 
 use crate::{
     app::App,
@@ -54,17 +54,14 @@ pub async fn adopt(app: &App, specs: &Specs, store_lost_rows: bool) -> Result<()
     let Some(host) = app.hosts.get(LOCAL) else {
         return Ok(());
     };
-    let Some((root, _)) = host.spool() else {
-        return Ok(());
-    };
-    let (root, specs) = (root.clone(), specs.clone());
+    let (root, specs) = (host.spool().0.clone(), specs.clone());
     let search = move || find(&root, &specs, &known, store_lost_rows);
     let found = tokio::task::spawn_blocking(search).await.map_err(failure)?;
     for found in found.map_err(failure)? {
         let (id, kind) = (found.id, found.spec.kind);
         let adopted = match kind {
-            Kind::Job => adopt_job(app, found).await,
-            Kind::Session => adopt_session(app, found).await,
+            Kind::Job => insert_job(app, job(&found)).await.map(drop),
+            Kind::Session => insert_session(app, session(&found)).await.map(drop),
         };
         match adopted {
             Ok(()) => tracing::info!(%id, ?kind, "adopted what had no row"),
@@ -158,23 +155,29 @@ fn into_io(error: SpecError) -> std::io::Error {
     std::io::Error::other(error)
 }
 
-async fn adopt_job(app: &App, found: Found) -> Result<(), StoreError> {
-    let mut job = job(&found);
+/// Gives a job a row, under another name where its own is taken.
+///
+/// # Errors
+/// When the store refuses.
+pub async fn insert_job(app: &App, mut job: Job) -> Result<Job, StoreError> {
     let first = job.name.clone();
     for number in 2..NAMES {
         match app.store.create_job(&job, None).await {
             Err(StoreError::NameTaken { .. }) => {
                 job.name = first.as_ref().and_then(|name| numbered(name, number));
             }
-            created => return created.map(|_job| ()),
+            created => return created.map(Created::into_inner),
         }
     }
     job.name = None;
-    app.store.create_job(&job, None).await.map(|_job| ())
+    app.store.create_job(&job, None).await.map(Created::into_inner)
 }
 
-async fn adopt_session(app: &App, found: Found) -> Result<(), StoreError> {
-    let mut session = session(&found);
+/// Gives a session a row, under another name where its own is taken.
+///
+/// # Errors
+/// When the store refuses.
+pub async fn insert_session(app: &App, mut session: Session) -> Result<Session, StoreError> {
     let first = session.name.clone();
     for number in 2..NAMES {
         match app.store.create_session(&session, None).await {
@@ -182,10 +185,13 @@ async fn adopt_session(app: &App, found: Found) -> Result<(), StoreError> {
                 Some(name) => session.name = name,
                 None => break,
             },
-            created => return created.map(|_session| ()),
+            created => return created.map(Created::into_inner),
         }
     }
-    app.store.create_session(&session, None).await.map(|_session| ())
+    app.store
+        .create_session(&session, None)
+        .await
+        .map(Created::into_inner)
 }
 
 fn job(found: &Found) -> Job {
@@ -301,7 +307,7 @@ fn numbered(name: &Name, number: u32) -> Option<Name> {
 
 /// The name of a session whose own cannot be read: the beginning of its id.
 #[allow(clippy::expect_used)]
-fn fallback(id: Id) -> Name {
+pub fn fallback(id: Id) -> Name {
     let text: String = id.to_string().chars().take(8).collect();
     // Eight hexadecimal digits follow the rule for names, whatever they are.
     text.parse().expect("hexadecimal digits are a name")
@@ -322,6 +328,7 @@ mod tests {
             command: vec!["true".to_owned()],
             restart_command: None,
             cwd: None,
+            base: None,
             env: std::collections::BTreeMap::new(),
             timeout_ms: Some(5),
             log_max_bytes: None,

@@ -270,7 +270,8 @@ async fn helper(view: &HostView) -> Finding {
         );
     };
     if view.link != Link::Up {
-        let error = view.error.as_deref().unwrap_or("it has not answered yet");
+        let trouble = view.trouble.as_ref();
+        let error = trouble.map_or("it has not answered yet", |trouble| trouble.message.as_str());
         return fail(
             check,
             format!("the local helper does not answer: {error}"),

@@ -5,6 +5,7 @@
 
 pub mod adopt;
 pub mod app;
+pub mod arrival;
 pub mod config;
 pub mod diagnose;
 pub mod hosts;
@@ -13,6 +14,7 @@ pub mod jobs;
 pub mod lock;
 pub mod logging;
 pub mod logs;
+pub mod mirror;
 pub mod ready;
 pub mod refusal;
 pub mod retry;
@@ -130,7 +132,9 @@ async fn serve(
         .map_err(failure)?;
     let store = opened.store;
     let helper = hosts::local_helper(&places.state_dir, &owner, &config).map_err(failure)?;
-    let hosts = Hosts::open(helper, &store, &shutdown, &tasks).map_err(failure)?;
+    let hosts = Hosts::open(helper, &config, &store, &shutdown, &tasks)
+        .await
+        .map_err(failure)?;
     let app = Arc::new(App {
         store,
         config: Arc::new(config),
@@ -155,6 +159,9 @@ async fn serve(
         app.tasks
             .spawn(housekeeping::watchdog(Arc::clone(&app), manager.clone(), every));
     }
+    app.tasks.spawn(arrival::keep(Arc::clone(&app), work.clone()));
+    let lookout = Arc::clone(&app);
+    app.tasks.spawn(async move { lookout.hosts.look_out().await });
     match lock.announce(socket) {
         // Where there is no note, clients look at the usual place: a full disk need not keep anybody from what is there.
         Err(error) if socket == app.places.socket() => {
@@ -169,7 +176,7 @@ async fn serve(
     let last_resort = LastResort::arm(app.shutdown.clone());
     // Nobody listens when no signal can come any more, which is fine.
     let _told = serving.send(());
-    let served = serve::run(door, services, &app.shutdown).await;
+    let served = serve::run(door, services, app.hosts.agent().clone(), &app.shutdown).await;
     manager.stopping();
 
     app.tasks.close();

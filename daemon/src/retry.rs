@@ -23,6 +23,12 @@ impl Default for Backoff {
 }
 
 impl Backoff {
+    /// Whether nothing was tried again yet.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.next == FIRST
+    }
+
     /// The next pause: twice the last one, at most 5 s, less up to a quarter so that many do not try in step.
     pub fn pause(&mut self) -> Duration {
         let pause = self.next;

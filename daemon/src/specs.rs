@@ -13,7 +13,8 @@ use std::{
 };
 
 use outlast_client::v1::{Error, ErrorKind};
-use outlast_model::id::Id;
+use outlast_helper::spool::Base;
+use outlast_model::{host::LOCAL, id::Id};
 
 /// The spec files of one state directory.
 #[derive(Debug, Clone)]
@@ -218,6 +219,12 @@ pub fn environment(base: HashMap<String, String>, env: HashMap<String, String>) 
     let mut whole: BTreeMap<_, _> = base.into_iter().filter(|(name, _)| !is_ours(name)).collect();
     whole.extend(env);
     whole
+}
+
+/// What the environment in a spec is on top of: on another machine only its helper can know that.
+#[must_use]
+pub fn base(host: &str) -> Option<Base> {
+    (host != LOCAL).then_some(Base::Login)
 }
 
 fn own_environment() -> HashMap<String, String> {

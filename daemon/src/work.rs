@@ -35,4 +35,10 @@ impl Work {
         work.sessions.start().await?;
         Ok(work)
     }
+
+    /// Lets go of everything on a host that was removed. What runs there goes on.
+    pub fn forget_host(&self, host: &str) {
+        self.jobs.forget_host(host);
+        self.sessions.forget_host(host);
+    }
 }

@@ -1,95 +1,88 @@
 //! The machines that work runs on, and what was last seen of each.
 //!
-//! A host is a handle: a name, a client to its helper, and a view that its driver publishes. The view tells how the
-//! connection is, never the state of what runs there. `local` is always there, and is served by the same helper code
-//! in this process.
+//! A host is a handle: a name, a client to its helper, a spool to read, and a view that its driver publishes. The view
+//! tells how the connection is, never the state of what runs there. `local` is always there, and is served by the same
+//! helper code in this process; every other one by a helper at the end of a connection, and what of its logs is known
+//! lies in a copy that is read like the local spool.
 
-mod driver;
+pub mod agent;
+mod agent_forward;
+mod attempt;
+pub mod check;
+mod dial;
+pub mod exec;
+pub mod forward;
+mod local;
+mod pace;
+mod registry;
+mod remote;
 mod view;
+mod wake;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use outlast_helper::{service::Helper, spool, watch::Watcher};
-use outlast_store::Store;
-use outlast_transport::HelperClient;
+use outlast_client::v1::Error;
+use outlast_helper::{spool, watch::Watcher};
+use outlast_model::host as model;
+use outlast_transport::{HelperClient, connect::WantedHelper};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
 
-use crate::{config::Config, shutdown::Shutdown};
+use crate::config::Config;
 
-pub use view::{Facts, HostView, Link};
-
-/// Name of the machine that the daemon runs on.
-pub const LOCAL: &str = "local";
+pub use outlast_model::host::{LOCAL, Link};
+pub use registry::{Hosts, OpenError};
+pub use remote::Check;
+pub use view::{Facts, HostView, Trouble};
 
 /// How long a caller waits for fresh facts before it takes the last ones: a moment to a person.
 const REFRESH_DEADLINE: Duration = Duration::from_secs(2);
 
-/// All hosts.
-pub struct Hosts {
-    local: Arc<Host>,
-}
+/// How long a connection is given to be seen as lost once a call has failed on it.
+const DOUBT: Duration = Duration::from_millis(200);
+
+/// How long somebody with much to fetch waits for a connection of its own before the first one has to do.
+const BULK_DEADLINE: Duration = Duration::from_secs(30);
 
 /// One machine, as everybody but its driver sees it.
 pub struct Host {
     name: String,
-    client: HelperClient,
-    helper: Arc<Helper>,
+    root: spool::Root,
     watcher: Watcher,
     view: watch::Receiver<HostView>,
-    refresh: mpsc::Sender<driver::Refresh>,
+    kind: Kind,
 }
 
-impl Hosts {
-    /// Opens the hosts and starts their drivers on `tasks`. Inside a tokio runtime.
-    ///
-    /// # Errors
-    /// When the local helper cannot be had, for want of its directory or of inotify.
-    pub fn open(
-        helper: outlast_helper::service::Config,
-        store: &Store,
-        shutdown: &Shutdown,
-        tasks: &TaskTracker,
-    ) -> io::Result<Self> {
-        let helper = Helper::new(helper)?;
-        let watcher = helper.watcher();
-        let client = outlast_transport::local(Arc::clone(&helper))?;
-        let (publish, view) = watch::channel(HostView::default());
-        let (refresh, requests) = mpsc::channel(driver::QUEUE);
-        tasks.spawn(driver::run(
-            client.clone(),
-            store.clone(),
-            publish,
-            requests,
-            shutdown.token(),
-        ));
-        let local = Host {
-            name: LOCAL.to_owned(),
-            client,
-            helper,
-            watcher,
-            view,
-            refresh,
-        };
-        Ok(Self {
-            local: Arc::new(local),
-        })
-    }
+/// What is different about a machine of a kind.
+enum Kind {
+    Local {
+        client: HelperClient,
+        refresh: mpsc::Sender<local::Refresh>,
+    },
+    Remote(Remote),
+}
 
-    /// The host of this name.
-    #[must_use]
-    pub fn get(&self, name: &str) -> Option<Arc<Host>> {
-        (name == self.local.name).then(|| Arc::clone(&self.local))
-    }
-
-    /// All hosts, `local` first, then by name.
-    #[must_use]
-    pub fn list(&self) -> Vec<Arc<Host>> {
-        vec![Arc::clone(&self.local)]
-    }
+/// The way to the driver of another machine.
+struct Remote {
+    host: model::Host,
+    client: watch::Receiver<Option<HelperClient>>,
+    /// Answers every call with what is said of a host that is away.
+    away: HelperClient,
+    inbox: mpsc::Sender<remote::Command>,
+    followers: Arc<AtomicUsize>,
+    end: CancellationToken,
 }
 
 impl Host {
@@ -99,10 +92,48 @@ impl Host {
         &self.name
     }
 
+    /// How it is reached. Absent for `local`.
+    #[must_use]
+    pub fn record(&self) -> Option<&model::Host> {
+        match &self.kind {
+            Kind::Local { .. } => None,
+            Kind::Remote(remote) => Some(&remote.host),
+        }
+    }
+
+    /// Whether it is the machine the daemon runs on.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self.kind, Kind::Local { .. })
+    }
+
     /// A client to its helper. Calls fail with `Unavailable` while the host is away.
     #[must_use]
     pub fn client(&self) -> HelperClient {
-        self.client.clone()
+        match &self.kind {
+            Kind::Local { client, .. } => client.clone(),
+            Kind::Remote(remote) => {
+                let client = remote.client.borrow().clone();
+                client.unwrap_or_else(|| remote.away.clone())
+            }
+        }
+    }
+
+    /// A client for what is much, so that it does not delay what is short. Where a second connection cannot be had, the
+    /// first one serves.
+    pub async fn bulk(&self) -> HelperClient {
+        let Kind::Remote(remote) = &self.kind else {
+            return self.client();
+        };
+        let (reply, client) = oneshot::channel();
+        let wanted = async {
+            remote.inbox.send(remote::Command::Bulk(reply)).await.ok()?;
+            client.await.ok()
+        };
+        match tokio::time::timeout(BULK_DEADLINE, wanted).await {
+            Ok(Some(client)) => client,
+            Ok(None) | Err(_) => self.client(),
+        }
     }
 
     /// What was last seen of it, and word of every change.
@@ -111,25 +142,117 @@ impl Host {
         self.view.clone()
     }
 
-    /// The spool and its watcher, where the daemon can read them in place.
+    /// Whether its helper can be called. The one in this process always can.
     #[must_use]
-    pub fn spool(&self) -> Option<(&spool::Root, &Watcher)> {
-        Some((self.helper.root(), &self.watcher))
+    pub fn is_up(&self) -> bool {
+        self.is_local() || self.view.borrow().link == Link::Up
+    }
+
+    /// Waits until its helper can be called, or the host was removed.
+    pub async fn up(&self) {
+        if self.is_local() {
+            return;
+        }
+        let mut view = self.view.clone();
+        // An error means that its driver is gone, with the host or the daemon.
+        let _removed = view.wait_for(|view| view.link == Link::Up).await;
+    }
+
+    /// Whether a call failed because the way to the host broke. The helper in this process has no way that could break.
+    #[must_use]
+    pub fn is_cut_off(&self, status: &Status) -> bool {
+        let broken = matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled);
+        !self.is_local() && broken && Error::from_status(status).is_none()
+    }
+
+    /// After a call that failed because the way broke: has the connection prove itself, and waits a moment for the view
+    /// to say that it is lost. Whoever tries again afterwards does not spin.
+    pub async fn doubt(&self) {
+        if self.is_local() || !self.is_up() {
+            return;
+        }
+        self.send(remote::Command::Prove);
+        let mut view = self.view.clone();
+        let lost = view.wait_for(|view| view.link != Link::Up);
+        // In time or not, whoever asks looks again.
+        let _seen = tokio::time::timeout(DOUBT, lost).await;
+    }
+
+    /// Where its logs can be read, and the watcher that tells of changes there: its spool, or the copy of it.
+    #[must_use]
+    pub fn spool(&self) -> (&spool::Root, &Watcher) {
+        (&self.root, &self.watcher)
+    }
+
+    /// Has it tried again at once when it is away, and prove itself when it is not.
+    pub fn nudge(&self) {
+        self.send(remote::Command::Try);
+    }
+
+    fn send(&self, wish: remote::Command) {
+        if let Kind::Remote(remote) = &self.kind {
+            // A full inbox has somebody in it who wants the same.
+            let _full = remote.inbox.try_send(wish);
+        }
+    }
+
+    /// Says that somebody waits for what happens there, for as long as the answer is held: it is tried more often then.
+    #[must_use]
+    pub fn follow(&self) -> Following {
+        let Kind::Remote(remote) = &self.kind else {
+            return Following(None);
+        };
+        remote.followers.fetch_add(1, Ordering::Relaxed);
+        if !self.is_up() {
+            self.nudge();
+        }
+        Following(Some(Arc::clone(&remote.followers)))
+    }
+
+    /// Has a connection made before the eyes of somebody. None: it is the machine the daemon runs on, or was removed.
+    pub async fn check(&self, check: Check) -> Option<()> {
+        let Kind::Remote(remote) = &self.kind else {
+            return None;
+        };
+        remote.inbox.send(remote::Command::Check(check)).await.ok()
     }
 
     /// Looks again, so that what a user mended since (an installed tmux) is seen, and returns the newest view there
-    /// is within two seconds.
+    /// is within two seconds. A host that is away is tried again meanwhile, and its last view is returned at once.
     pub async fn refreshed(&self) -> HostView {
+        if !self.is_local() && !self.is_up() {
+            self.nudge();
+            return self.view.borrow().clone();
+        }
         let deadline = Instant::now() + REFRESH_DEADLINE;
-        let (reply, done) = tokio::sync::oneshot::channel();
+        let (reply, done) = oneshot::channel();
         let ask = async {
-            if self.refresh.send(reply).await.is_ok() {
-                // An error means that the driver ended with the daemon; the last view is then all there is.
-                let _driver_ended = done.await;
+            let sent = match &self.kind {
+                Kind::Local { refresh, .. } => refresh.send(reply).await.is_ok(),
+                Kind::Remote(remote) => {
+                    let command = remote::Command::Refresh(reply);
+                    remote.inbox.send(command).await.is_ok()
+                }
+            };
+            if sent {
+                // An error means that the driver is busy or gone; the last view is then all there is.
+                let _last_view = done.await;
             }
         };
         let _late = tokio::time::timeout_at(deadline, ask).await;
         self.view.borrow().clone()
+    }
+}
+
+/// Somebody who waits for what happens on a host.
+#[derive(Debug)]
+pub struct Following(Option<Arc<AtomicUsize>>);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        if let Some(followers) = &self.0 {
+            followers.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -147,12 +270,39 @@ pub fn local_helper(
         state_dir: state_dir.to_owned(),
         owner: owner.to_owned(),
         helper_program,
-        sessions: outlast_helper::service::SessionConfig {
-            history_limit: config.sessions.history_limit,
-            user_copy_mode_keys: config.sessions.user_copy_mode_keys,
-        },
+        login_shell: None,
+        sessions: session_config(config),
         scope: true,
     })
+}
+
+/// What helpers on other machines are to be.
+fn wanted_helper(owner: &str, config: &Config) -> WantedHelper {
+    WantedHelper {
+        owner: owner.to_owned(),
+        sessions: session_config(config),
+        libraries: outlast_client::paths::program_dirs(),
+    }
+}
+
+fn session_config(config: &Config) -> outlast_helper::service::SessionConfig {
+    outlast_helper::service::SessionConfig {
+        history_limit: config.sessions.history_limit,
+        user_copy_mode_keys: config.sessions.user_copy_mode_keys,
+    }
+}
+
+/// The directory of what is copied from a host. Names are checked and safe in a path.
+fn mirror(state_dir: &std::path::Path, name: &str) -> PathBuf {
+    state_dir.join("mirror").join(name)
+}
+
+/// Forgets what was copied from a host. Blocking.
+fn remove_mirror(state_dir: &std::path::Path, name: &str) -> io::Result<()> {
+    match std::fs::remove_dir_all(mirror(state_dir, name)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// File name of the helper program.

@@ -6,6 +6,9 @@
 //!         └─ cancel: ends  └─ again ──┘ the connection broke; the job knows nothing of it
 //! ```
 //!
+//! On another machine the log comes along, and is copied to where it is read here; while that machine is away the job
+//! keeps its state, and the driver waits for the link.
+//!
 //! It alone changes the job's row. After a restart of the daemon the same task begins from the row; starting a job
 //! twice is harmless, because its supervisor refuses to. A wish to cancel is in the row before the supervisor hears
 //! of it, so it is told again by whoever drives the job next.
@@ -28,6 +31,8 @@ use tonic::{Code, Status, Streaming};
 use super::{Jobs, outcome, queue::Ticket};
 use crate::{
     app::now_ms,
+    hosts::Host,
+    mirror::{self, Mirror, Tail},
     retry::{self, Backoff},
     rpc::{convert, status::failure},
 };
@@ -84,6 +89,13 @@ enum Seen {
     Done,
 }
 
+/// What a stream of reports came to.
+enum Heard {
+    End(Seen),
+    /// Its rest is to be had with this client.
+    Switch(HelperClient),
+}
+
 impl Driver {
     pub(super) fn new(
         jobs: Jobs,
@@ -128,6 +140,10 @@ impl Driver {
         }
         let mut backoff = Backoff::default();
         loop {
+            if self.host().is_none() {
+                // It was removed, and the row with it.
+                return;
+            }
             let problem = match self.follow().await {
                 Ok(Seen::Done) => return,
                 Ok(Seen::Ended(report)) => {
@@ -157,6 +173,15 @@ impl Driver {
                 self.finish(outcome::cancelled_unstarted(now_ms())).await;
                 return;
             }
+            if let Some(host) = self.host().filter(|host| host.is_cut_off(&problem)) {
+                host.doubt().await;
+            }
+            if let Some(host) = self.host().filter(|host| !host.is_up()) {
+                // The link tells why; the job knows nothing of it.
+                self.wait_for_link(&host).await;
+                backoff = Backoff::default();
+                continue;
+            }
             tracing::warn!(job = %self.job.id, error = problem.message(), "following a job broke off; trying again");
             if !began {
                 self.say(problem.message()).await;
@@ -165,10 +190,24 @@ impl Driver {
         }
     }
 
+    fn host(&self) -> Option<Arc<Host>> {
+        self.jobs.app().hosts.get(&self.job.host)
+    }
+
+    /// Waits until the host is connected, while wishes are still heard.
+    async fn wait_for_link(&mut self, host: &Host) {
+        loop {
+            tokio::select! {
+                () = host.up() => return,
+                Some(command) = self.inbox.recv() => self.obey(command).await,
+            }
+        }
+    }
+
     /// Makes sure that a cancelled job whose start fails again and again never begins: true when nothing of it ever
     /// ran, and nothing can any more, because its directory is gone. A start that is late finds nothing to start.
     async fn is_unstarted(&self) -> bool {
-        let Some(host) = self.jobs.app().hosts.get(&self.job.host) else {
+        let Some(host) = self.host() else {
             return false;
         };
         let (mut client, id) = (host.client(), self.job.id.to_string());
@@ -187,25 +226,38 @@ impl Driver {
         client.delete_job(request).await.is_ok()
     }
 
-    /// True when the job may start; false when it was cancelled first.
+    /// True when the job may start and its host is there; false when it was cancelled first.
     async fn wait_for_turn(&mut self) -> bool {
+        let host = self.host();
         loop {
             if self.job.cancel_grace_ms.is_some() {
                 return false;
             }
+            let ready = async {
+                self.ticket.granted().await;
+                if let Some(host) = &host {
+                    host.up().await;
+                }
+            };
             tokio::select! {
                 biased;
                 Some(command) = self.inbox.recv() => self.obey(command).await,
-                () = self.ticket.granted() => return true,
+                () = ready => return true,
             }
         }
     }
 
     /// Starts the job, unless it was started before, and follows it to its end.
     async fn follow(&mut self) -> Result<Seen, Status> {
-        let Some(host) = self.jobs.app().hosts.get(&self.job.host) else {
+        let Some(host) = self.host() else {
             return Err(Status::unavailable(format!("there is no host {}", self.job.host)));
         };
+        if !host.is_up() {
+            return Err(Status::unavailable(format!(
+                "host {} is not connected",
+                host.name()
+            )));
+        }
         // What was seen running is never started again, whatever became of its directory.
         let spec_json = if self.job.state == JobState::Queued {
             match self.jobs.read_spec(self.job.id).await {
@@ -220,44 +272,78 @@ impl Driver {
         } else {
             Vec::new()
         };
-        let request = helper_v1::RunJobRequest {
+        let mut copying = self.copy_of(&host).await?;
+        let mut request = helper_v1::RunJobRequest {
             id: self.job.id.to_string(),
             spec_json: spec_json.into(),
-            from: None,
+            from: copying.as_ref().map(|(mirror, _tail)| mirror.end()),
         };
         let mut client = host.client();
-        let mut opening = client.clone();
-        let mut reports = {
-            let open = opening.run_job(request);
-            tokio::pin!(open);
-            loop {
-                tokio::select! {
-                    opened = &mut open => break opened?.into_inner(),
-                    Some(command) = self.inbox.recv() => self.obey(command).await,
+        let mut carrier = client.clone();
+        loop {
+            let mut reports = {
+                let open = carrier.run_job(request.clone());
+                tokio::pin!(open);
+                loop {
+                    tokio::select! {
+                        opened = &mut open => break opened?.into_inner(),
+                        Some(command) = self.inbox.recv() => self.obey(command).await,
+                    }
+                }
+            };
+            match self.listen(&mut client, &mut reports, &mut copying).await? {
+                Heard::End(seen) => return Ok(seen),
+                Heard::Switch(bulk) => {
+                    carrier = bulk;
+                    // It was started; only the rest of its log is to come another way.
+                    request.spec_json = bytes::Bytes::new();
+                    request.from = copying.as_ref().map(|(mirror, _tail)| mirror.end());
                 }
             }
-        };
-        self.listen(&mut client, &mut reports).await
+        }
+    }
+
+    /// The copy of the log, for a job on another machine. It is made before the job is started for the first time: it
+    /// says to whoever drives the job next that a start may have been tried.
+    async fn copy_of(&self, host: &Arc<Host>) -> Result<Option<(Mirror, Tail)>, Status> {
+        if host.is_local() {
+            return Ok(None);
+        }
+        let dir = self
+            .jobs
+            .spool_dir(&self.job)
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        Ok(Some((mirror::open(dir).await?, Tail::new(Arc::clone(host)))))
     }
 
     async fn listen(
         &mut self,
         client: &mut HelperClient,
         reports: &mut Streaming<helper_v1::RunJobResponse>,
-    ) -> Result<Seen, Status> {
+        copying: &mut Option<(Mirror, Tail)>,
+    ) -> Result<Heard, Status> {
         use helper_v1::run_job_response::Event;
         loop {
             let (cancel, flush) = (at(self.cancel_due), at(self.flush_due));
+            let switch = async {
+                match copying {
+                    Some((_mirror, tail)) => tail.switch().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 report = reports.message() => match report?.and_then(|report| report.event) {
                     Some(Event::Started(started)) => self.started(started).await,
-                    // Not asked for: the log is read in place.
-                    Some(Event::Chunk(_)) => {}
-                    Some(Event::Ended(outcome)) => return Ok(Seen::Ended(outcome)),
-                    Some(Event::Lost(lost)) => return Ok(Seen::Lost(lost)),
+                    // Where the log is read in place, none is asked for.
+                    Some(Event::Chunk(chunk)) => if let Some((mirror, tail)) = copying {
+                        mirror::add(mirror, tail, chunk).await?;
+                    },
+                    Some(Event::Ended(outcome)) => return Ok(Heard::End(Seen::Ended(outcome))),
+                    Some(Event::Lost(lost)) => return Ok(Heard::End(Seen::Lost(lost))),
                     None => return Err(Status::unavailable("the helper's report ended without an outcome")),
                 },
                 Some(command) = self.inbox.recv() => self.obey(command).await,
+                bulk = switch => return Ok(Heard::Switch(bulk)),
                 () = cancel => self.tell(client).await,
                 () = flush => self.flush().await,
             }

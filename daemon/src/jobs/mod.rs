@@ -33,11 +33,11 @@ use self::{
 };
 use crate::{
     app::{App, now_ms},
-    hosts::LOCAL,
+    hosts::Link,
     refusal,
     rpc::{
         convert::{self, JobLive},
-        host::{link, unknown_host},
+        host::{link, not_connected, unknown_host},
         status::failure,
     },
     specs::{self, SpecError, Specs},
@@ -157,6 +157,7 @@ impl Jobs {
             kind: spool::Kind::Job,
             id: job.id.to_string(),
             name: new.name.map(|name| name.to_string()),
+            base: specs::base(&new.host),
             host: new.host,
             command: new.command,
             restart_command: None,
@@ -354,8 +355,7 @@ impl Jobs {
     #[must_use]
     pub fn log_len(&self, job: &Job) -> Option<u64> {
         let host = self.inner.app.hosts.get(&job.host)?;
-        let (root, _) = host.spool()?;
-        Some(root.job(&job.id.to_string()).log_len())
+        Some(host.spool().0.job(&job.id.to_string()).log_len())
     }
 
     /// The connection to a job's host.
@@ -364,25 +364,19 @@ impl Jobs {
         link_to(&self.inner.app, &job.host)
     }
 
-    /// The directory of a job on this machine.
+    /// The directory on this machine that a job's log is read from: its own, or that of the copy.
     fn spool_dir(&self, job: &Job) -> io::Result<spool::Dir> {
         let host = self.inner.app.hosts.get(&job.host);
-        let dir = host
-            .as_ref()
-            .and_then(|host| host.spool())
-            .map(|(root, _)| root.job(&job.id.to_string()));
-        dir.ok_or_else(|| io::Error::other("its log is not on this machine"))
+        let dir = host.map(|host| host.spool().0.job(&job.id.to_string()));
+        dir.ok_or_else(|| io::Error::other("its host was removed"))
     }
 
     /// Word of everything that happens in the directory of a job.
     fn watch_spool(&self, job: &Job) -> io::Result<Watch> {
         let dir = self.spool_dir(job)?;
         let host = self.inner.app.hosts.get(&job.host);
-        let watch = host
-            .as_ref()
-            .and_then(|host| host.spool())
-            .map(|(_, watcher)| watcher.watch(dir.path()));
-        watch.unwrap_or_else(|| Err(io::Error::other("its log is not on this machine")))
+        let host = host.ok_or_else(|| io::Error::other("its host was removed"))?;
+        host.spool().1.watch(dir.path())
     }
 
     /// The row of a job as it is now; as it was when it was removed since or the store does not answer.
@@ -393,12 +387,9 @@ impl Jobs {
         }
     }
 
+    /// Whether a start of it may have been tried: its directory, or that of the copy, is made before.
     fn has_spool(&self, job: &Job) -> bool {
-        let host = self.inner.app.hosts.get(&job.host);
-        host.is_some_and(|host| {
-            host.spool()
-                .is_none_or(|(root, _)| root.job(&job.id.to_string()).exists())
-        })
+        self.spool_dir(job).is_ok_and(|dir| dir.exists())
     }
 
     /// Word of every change of a live job. Absent: it has ended.
@@ -439,6 +430,21 @@ impl Jobs {
         self.inner.app.tasks.spawn(driver.run());
     }
 
+    /// Takes up a job that was found on its host without a row, once it has one.
+    pub fn take_up(&self, job: &Job) {
+        if job.state.is_live() {
+            let ticket = self.inner.slots.hold(&job.host, job.id);
+            let ends = self.register(job);
+            self.spawn(job.clone(), ends, ticket, true);
+        }
+    }
+
+    /// Lets go of the jobs of a host that was removed. Their drivers see that it is gone and end.
+    pub fn forget_host(&self, host: &str) {
+        self.live()
+            .retain(|_id, handle| handle.view.borrow().host != host);
+    }
+
     fn forget(&self, id: Id) {
         self.live().remove(&id);
     }
@@ -470,12 +476,21 @@ pub(crate) fn link_to(app: &App, host: &str) -> v1::Link {
         .map_or(v1::Link::Unspecified, |host| link(host.view().borrow().link))
 }
 
-/// Whether a host is known and, where that can be seen from here, a directory is there.
-pub(crate) fn check_place(app: &App, host: &str, cwd: Option<&str>) -> Result<(), Error> {
-    if app.hosts.get(host).is_none() {
-        return Err(unknown_host(host).into());
+/// Whether a host is known and can be had, and, where that can be seen from here, a directory is there. A host that is
+/// away is tried again; one that only a person can mend is refused.
+pub(crate) fn check_place(app: &App, name: &str, cwd: Option<&str>) -> Result<(), Error> {
+    let host = app.hosts.get(name).ok_or_else(|| unknown_host(name))?;
+    if !host.is_local() {
+        let view = host.view().borrow().clone();
+        if view.link.is_stuck() {
+            return Err(not_connected(name, &view));
+        }
+        if view.link != Link::Up {
+            host.nudge();
+        }
+        return Ok(());
     }
-    let Some(cwd) = cwd.filter(|_| host == LOCAL) else {
+    let Some(cwd) = cwd else {
         return Ok(());
     };
     // One look at a local path; a wrong one is worth more than the microseconds it takes.

@@ -1,5 +1,7 @@
 //! Removing ended jobs: directory, then spec, then row, so that a removal that was cut short is seen and done again.
 
+use std::collections::BTreeMap;
+
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use outlast_client::{
     helper_v1::DeleteJobRequest,
@@ -14,7 +16,7 @@ use outlast_store::{Created, JobFilter, Recorded, Request, StoreError};
 use prost::Message as _;
 
 use super::Jobs;
-use crate::{app::now_ms, refusal, rpc::status::failure};
+use crate::{app::now_ms, hosts::LOCAL, refusal, rpc::status::failure};
 
 /// Jobs that are read from the store at a time.
 const PAGE: u32 = 500;
@@ -159,6 +161,7 @@ impl Jobs {
     /// Removes all of these jobs. What is gone already is fine.
     async fn remove(&self, jobs: &[v1::Job]) -> Result<(), Error> {
         for some in jobs.chunks(AT_ONCE) {
+            self.note_removals(some).await?;
             let mut ids = Vec::with_capacity(some.len());
             let mut problem = None;
             for job in some {
@@ -179,18 +182,47 @@ impl Jobs {
         Ok(())
     }
 
-    /// Removes directory and spec of one job.
+    /// Remembers which directories are to go on other machines. It is done when such a machine is there, whatever
+    /// happens until then.
+    async fn note_removals(&self, jobs: &[v1::Job]) -> Result<(), Error> {
+        let mut by_host: BTreeMap<&str, Vec<Id>> = BTreeMap::new();
+        for job in jobs.iter().filter(|job| job.host != LOCAL) {
+            by_host.entry(&job.host).or_default().push(id_of(job)?);
+        }
+        for (host, ids) in by_host {
+            let noted = self.app().store.add_removals(host, &ids).await;
+            noted.map_err(failure)?;
+        }
+        Ok(())
+    }
+
+    /// Removes directory and spec of one job; for one on another machine, the copy of its log.
     async fn remove_files(&self, job: &v1::Job) -> Result<Id, Error> {
-        let id = job.id.parse::<Id>();
-        let id = id.map_err(|error| Error::new(ErrorKind::Failed, error.to_string()))?;
+        let id = id_of(job)?;
         let Some(host) = self.app().hosts.get(&job.host) else {
             return Err(refusal::not_found("host", &job.host));
         };
         let request = DeleteJobRequest { id: job.id.clone() };
-        host.client().delete_job(request).await.map_err(failure)?;
+        if host.is_local() {
+            host.client().delete_job(request).await.map_err(failure)?;
+        } else {
+            let copy = host.spool().0.job(&job.id);
+            crate::logs::blocking(move || copy.remove())
+                .await
+                .map_err(failure)?;
+            if host.is_up() && host.client().delete_job(request).await.is_ok() {
+                let done = self.app().store.removal_done(host.name(), id).await;
+                done.map_err(failure)?;
+            }
+        }
         self.remove_spec(id).await.map_err(Error::from)?;
         Ok(id)
     }
+}
+
+fn id_of(job: &v1::Job) -> Result<Id, Error> {
+    let id = job.id.parse::<Id>();
+    id.map_err(|error| Error::new(ErrorKind::Failed, error.to_string()))
 }
 
 /// An answer as it is kept with its request.

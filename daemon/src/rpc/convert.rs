@@ -176,6 +176,15 @@ pub fn duration(ms: u64) -> Duration {
     }
 }
 
+/// A time span as a protobuf duration, to the nanosecond.
+#[must_use]
+pub fn exact(span: std::time::Duration) -> Duration {
+    Duration {
+        seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
+        nanos: i32::try_from(span.subsec_nanos()).unwrap_or(0),
+    }
+}
+
 /// A protobuf duration in milliseconds, rounded up. `None`: negative, malformed or beyond what can be counted.
 #[must_use]
 pub fn millis(duration: Duration) -> Option<u64> {

@@ -10,7 +10,7 @@ use std::{
 
 use futures::future::{Either, MapOk, TryFutureExt as _};
 use outlast_client::{
-    BUILD_KEY, PROTOCOL, PROTOCOL_KEY, VERSION,
+    AUTH_SOCK_KEY, BUILD_KEY, PROTOCOL, PROTOCOL_KEY, VERSION,
     v1::{Error, ErrorKind},
 };
 use tonic::{
@@ -23,19 +23,20 @@ use tonic::{
 };
 use tower::Layer;
 
-use crate::{serve::Caller, shutdown::Shutdown};
+use crate::{hosts::agent::Agent, serve::Caller, shutdown::Shutdown};
 
 /// Puts [`Handshake`] before a service.
 #[derive(Debug, Clone)]
 pub struct HandshakeLayer {
     shutdown: Shutdown,
+    agent: Agent,
 }
 
 impl HandshakeLayer {
-    /// With the announcement of the end, after which nothing is begun.
+    /// With the announcement of the end, after which nothing is begun, and who wants to hear of ssh-agents.
     #[must_use]
-    pub fn new(shutdown: Shutdown) -> Self {
-        Self { shutdown }
+    pub fn new(shutdown: Shutdown, agent: Agent) -> Self {
+        Self { shutdown, agent }
     }
 }
 
@@ -46,6 +47,7 @@ impl<S> Layer<S> for HandshakeLayer {
         Handshake {
             inner,
             shutdown: self.shutdown.clone(),
+            agent: self.agent.clone(),
         }
     }
 }
@@ -58,6 +60,7 @@ type Introduced<F> = MapOk<F, fn(Response<Body>) -> Response<Body>>;
 pub struct Handshake<S> {
     inner: S,
     shutdown: Shutdown,
+    agent: Agent,
 }
 
 impl<S, B> Service<Request<B>> for Handshake<S>
@@ -75,6 +78,10 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         if let Some(caller) = request.extensions().get::<Caller>() {
             caller.called();
+        }
+        let agent = request.headers().get(AUTH_SOCK_KEY);
+        if let Some(agent) = agent.and_then(|path| path.to_str().ok()) {
+            self.agent.heard(agent);
         }
         let refused = if self.shutdown.has_begun() {
             Some(self.shutdown.status())

@@ -9,14 +9,17 @@ use outlast_client::v1::{
     WaitJobRequest, WaitJobResponse, job_service_server::JobService, read_job_log_request,
 };
 use outlast_helper::spool::Stream;
-use outlast_model::{admission, job::JobState};
+use outlast_model::{
+    admission,
+    job::{Job, JobState},
+};
 use outlast_store::JobFilter;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::{
-    convert,
+    convert, host,
     request::{self, Program},
     status::Failure,
 };
@@ -96,6 +99,7 @@ impl Jobs {
         Ok(ListJobsResponse {
             jobs: page.items.iter().map(|job| self.jobs.message(job)).collect(),
             next_page_token: page.next.map(|next| next.to_string()).unwrap_or_default(),
+            away: host::all_away(&self.app, live_hosts(&page.items)),
         })
     }
 
@@ -170,6 +174,7 @@ impl JobService for Jobs {
         let job = job.map_err(Error::into_status)?;
         Ok(Response::new(GetJobResponse {
             job: Some(self.jobs.message(&job)),
+            away: host::all_away(&self.app, live_hosts(std::slice::from_ref(&job))).pop(),
         }))
     }
 
@@ -246,6 +251,12 @@ impl JobService for Jobs {
         let pruned = self.prune(request.into_inner()).await;
         pruned.map(Response::new).map_err(Error::into_status)
     }
+}
+
+/// The hosts of those jobs that something can still happen to.
+fn live_hosts(jobs: &[Job]) -> impl Iterator<Item = &str> {
+    let live = jobs.iter().filter(|job| job.state.is_live());
+    live.map(|job| job.host.as_str())
 }
 
 /// States of a filter. Unspecified among them means any.

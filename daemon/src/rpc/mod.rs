@@ -40,7 +40,10 @@ pub async fn services(app: &Arc<App>, work: &Work) -> Result<Services, Reflectio
         .await
         .add(EventServiceServer::new(event::Events::new(Arc::clone(app))))
         .await
-        .add(HostServiceServer::new(host::Hosts::new(Arc::clone(app))))
+        .add(HostServiceServer::new(host::Hosts::new(
+            Arc::clone(app),
+            work.clone(),
+        )))
         .await
         .add(JobServiceServer::new(job::Jobs::new(
             Arc::clone(app),

@@ -22,7 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    convert,
+    convert, host,
     request::{self, Program},
     status::Failure,
 };
@@ -93,6 +93,7 @@ impl Sessions {
         let messages = messages.filter(|message| any || activities.contains(&message.activity));
         Ok(ListSessionsResponse {
             sessions: messages.collect(),
+            away: host::all_away(&self.app, sessions.iter().map(|session| session.host.as_str())),
         })
     }
 
@@ -298,6 +299,7 @@ impl SessionService for Sessions {
         let session = session.map_err(Error::into_status)?;
         Ok(Response::new(GetSessionResponse {
             session: Some(self.sessions.message(&session)),
+            away: host::all_away(&self.app, std::iter::once(session.host.as_str())).pop(),
         }))
     }
 

@@ -11,7 +11,7 @@ use outlast_store::StoreError;
 use tonic::{Code, Status};
 
 use crate::{
-    hosts::MissingHelper,
+    hosts::{self, MissingHelper},
     lock::LockError,
     logging::LogError,
     serve::{ReflectionError, socket_hint},
@@ -36,6 +36,8 @@ pub enum Failure {
     Place(PlaceError),
     /// The helper program.
     MissingHelper(MissingHelper),
+    /// The hosts.
+    Hosts(hosts::OpenError),
     /// The descriptors that were built in.
     Reflection(ReflectionError),
     /// The gRPC server.
@@ -65,6 +67,7 @@ from! {
     Log(LogError),
     Place(PlaceError),
     MissingHelper(MissingHelper),
+    Hosts(hosts::OpenError),
     Reflection(ReflectionError),
     Server(tonic::transport::Error),
     Io(io::Error),
@@ -95,6 +98,11 @@ impl From<Failure> for Error {
             Failure::Place(error) => Self::new(ErrorKind::Failed, error.to_string()).with_hint("set HOME"),
             Failure::MissingHelper(error) => Self::new(ErrorKind::MissingProgram, error.to_string())
                 .with_hint("put outlast-helper beside outlastd, or name its directory in OUTLAST_LIBDIR"),
+            Failure::Hosts(hosts::OpenError::Io(error)) => Self::new(io_kind(&error), error.to_string()),
+            Failure::Hosts(hosts::OpenError::Store(error)) => store(&error),
+            Failure::Hosts(error @ hosts::OpenError::Ending) => {
+                Self::new(ErrorKind::Stopping, error.to_string())
+            }
             Failure::Reflection(error) => Self::new(ErrorKind::Failed, error.to_string()),
             Failure::Server(error) => Self::new(ErrorKind::Failed, format!("serving: {error}")),
             Failure::Io(error) => Self::new(io_kind(&error), error.to_string()),
@@ -119,6 +127,7 @@ fn store(error: &StoreError) -> Error {
         StoreError::RequestConflict { id } => (ErrorKind::Conflict, Some(id.clone())),
         StoreError::Gone { subject, .. } => (ErrorKind::NotFound, Some(subject.clone())),
         StoreError::NameTaken { name, .. } => (ErrorKind::Conflict, Some(name.clone())),
+        StoreError::HostTaken { name } => (ErrorKind::Conflict, Some(name.clone())),
         StoreError::Exists { id, .. } => (ErrorKind::Conflict, Some(id.to_string())),
         StoreError::Missing { id, .. } => (ErrorKind::NotFound, Some(id.to_string())),
         StoreError::Stale { id, .. } => (ErrorKind::WrongState, Some(id.to_string())),

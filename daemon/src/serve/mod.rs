@@ -22,6 +22,7 @@ use tonic::{
 use tonic_health::server::HealthReporter;
 
 use crate::{
+    hosts::agent::Agent,
     rpc::handshake::HandshakeLayer,
     shutdown::{Ending, Shutdown},
 };
@@ -111,7 +112,12 @@ fn public_descriptors() -> Result<FileDescriptorSet, ReflectionError> {
 ///
 /// # Errors
 /// When the server cannot go on, which leaves the daemon nothing to do but end.
-pub async fn run(door: Door, services: Services, shutdown: &Shutdown) -> Result<(), tonic::transport::Error> {
+pub async fn run(
+    door: Door,
+    services: Services,
+    agent: Agent,
+    shutdown: &Shutdown,
+) -> Result<(), tonic::transport::Error> {
     let end = shutdown.token();
     let (guests, waiting) = mpsc::channel::<io::Result<connection::Guest>>(WAITING_ROOM);
     let server = Server::builder()
@@ -119,7 +125,7 @@ pub async fn run(door: Door, services: Services, shutdown: &Shutdown) -> Result<
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(STREAMS)
         .http2_max_header_list_size(HEADER_LIST)
-        .layer(HandshakeLayer::new(shutdown.clone()))
+        .layer(HandshakeLayer::new(shutdown.clone(), agent))
         .add_routes(services.routes)
         .serve_with_incoming_shutdown(ReceiverStream::new(waiting), end.clone().cancelled_owned());
     let server = async {

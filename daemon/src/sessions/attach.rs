@@ -10,8 +10,8 @@ use outlast_client::{
         self, AttachStart, Size, attach_session_request::Event as Down, attach_session_response::Event as Up,
     },
     v1::{
-        AttachEnd, AttachEndReason, AttachOpen, AttachOpened, AttachSessionRequest, AttachSessionResponse,
-        Error, ErrorKind, TerminalSize, attach_session_request::Event as In,
+        AttachEnd, AttachEndReason, AttachLink, AttachOpen, AttachOpened, AttachSessionRequest,
+        AttachSessionResponse, Error, ErrorKind, TerminalSize, attach_session_request::Event as In,
         attach_session_response::Event as Out,
     },
 };
@@ -25,7 +25,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use super::{Sessions, View};
-use crate::{refusal, rpc::status::failure};
+use crate::{
+    hosts::{Host, LOCAL, Link},
+    refusal,
+    rpc::{host, status::failure},
+};
 
 /// Messages that may wait on either way: enough to keep both ends busy, little enough that Ctrl-C is felt at once.
 pub const QUEUE: usize = 8;
@@ -40,6 +44,9 @@ const END_PATIENCE: Duration = Duration::from_millis(250);
 /// How long the helper may take to let go of the terminal of a program that has ended. It does not when the program
 /// ended before it looked.
 const LET_GO: Duration = Duration::from_millis(200);
+
+/// How long a host that is not connected is waited for without a word: as long as most first connections take.
+const ARRIVES_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long a known end may take to be on disk.
 const END_DEADLINE: Duration = Duration::from_secs(5);
@@ -79,7 +86,7 @@ async fn relay(
         .map_err(Error::into_status)?;
     admission::reach(&session, Verb::Attach)
         .map_err(|denial| refusal::denied(&denial, Some(session.id)).into_status())?;
-    let start = AttachStart {
+    let mut start = AttachStart {
         id: session.id.to_string(),
         size: Some(size(open.size)?),
         term: if open.term.is_empty() {
@@ -90,22 +97,95 @@ async fn relay(
         read_only: open.read_only,
         utf8: open.utf8,
     };
-    let (down, requests) = mpsc::channel(QUEUE);
     let host = sessions.host(&session.host).map_err(Error::into_status)?;
+    let _following = host.follow();
+    let mut back = false;
+    if !there(&host).await.map_err(Error::into_status)? {
+        let opened = AttachOpened {
+            session: Some(sessions.message(&session)),
+        };
+        let sent = answers.send(Ok(message(Out::Opened(opened)))).await;
+        sent.map_err(|_gone| Status::cancelled("the client went away"))?;
+        say_link(&host, answers).await?;
+        if !returned(&host, &mut start, &mut input).await? {
+            return end(sessions, &session, true).await;
+        }
+        say_link(&host, answers).await?;
+        back = true;
+    }
+    loop {
+        match attached(sessions, &session, &host, &mut start, &mut input, answers, back).await? {
+            Round::Over { left } => return end(sessions, &session, left).await,
+            Round::Away => host.doubt().await,
+        }
+        say_link(&host, answers).await?;
+        if !returned(&host, &mut start, &mut input).await? {
+            return end(sessions, &session, true).await;
+        }
+        say_link(&host, answers).await?;
+        back = true;
+    }
+}
+
+/// Whether the host is there, or comes within a moment. It is not refused to wait for it: whoever attaches again after a
+/// restart of the daemon comes before the hosts do.
+///
+/// # Errors
+/// When only a person can bring it back.
+async fn there(host: &Host) -> Result<bool, Error> {
+    if host.is_up() {
+        return Ok(true);
+    }
+    let mut view = host.view();
+    let known = view.wait_for(|view| view.link == Link::Up || view.link.is_stuck());
+    // In time or not, the view says how it is.
+    let _late = tokio::time::timeout(ARRIVES_WITHIN, known).await;
+    let view = host.view().borrow().clone();
+    if view.link.is_stuck() {
+        return Err(host::not_connected(host.name(), &view));
+    }
+    Ok(host.is_up())
+}
+
+/// How one connection of the terminal ended.
+enum Round {
+    /// The attachment is over. `left`: because the client wanted so.
+    Over { left: bool },
+    /// The way to the host broke.
+    Away,
+}
+
+/// Attaches, and passes on what comes either way. `back`: after the way to the host broke.
+async fn attached(
+    sessions: &Sessions,
+    session: &Session,
+    host: &Host,
+    start: &mut AttachStart,
+    input: &mut Streaming<AttachSessionRequest>,
+    answers: &Answers,
+    back: bool,
+) -> Result<Round, Status> {
+    let (down, requests) = mpsc::channel(QUEUE);
     let to_helper = |event| helper_v1::AttachSessionRequest { event: Some(event) };
-    down.try_send(to_helper(Down::Start(start)))
+    down.try_send(to_helper(Down::Start(start.clone())))
         .map_err(|_full| Status::internal("a new queue is full"))?;
     let mut client = host.client();
-    let attached = client.attach_session(ReceiverStream::new(requests)).await;
-    let mut output = attached
-        .map_err(|status| failure(status).into_status())?
-        .into_inner();
+    let opened = client.attach_session(ReceiverStream::new(requests)).await;
+    let mut output = match opened {
+        Ok(opened) => opened.into_inner(),
+        Err(status) if host.is_cut_off(&status) => return Ok(Round::Away),
+        // What ended while the host was away has an end to tell.
+        Err(_refused) if back && settled(sessions, session).await.state.is_ended() => {
+            return Ok(Round::Over { left: false });
+        }
+        Err(status) => return Err(failure(status).into_status()),
+    };
     let mut left = false;
     let mut over = false;
-    let ended = long_ended(sessions, &session);
+    let ended = long_ended(sessions, session);
     tokio::pin!(ended);
     // Input has a task's worth of its own: output must flow while the helper takes no input.
-    let feeding = feed(&mut input, &down);
+    let feeding = feed(input, &down, start);
     tokio::pin!(feeding);
     loop {
         tokio::select! {
@@ -124,10 +204,15 @@ async fn relay(
                 }
             }
             report = output.message() => {
-                let report = report.map_err(|status| failure(status).into_status())?;
+                let report = match report {
+                    Err(status) if !left && host.is_cut_off(&status) => return Ok(Round::Away),
+                    report => report.map_err(|status| failure(status).into_status())?,
+                };
                 let answer = match report.and_then(|report| report.event) {
+                    // An end has a word; without one it is the way that ended.
+                    None if !left && !host.is_local() => return Ok(Round::Away),
                     Some(Up::Opened(_)) => Out::Opened(AttachOpened {
-                        session: Some(sessions.message(&session)),
+                        session: Some(sessions.message(session)),
                     }),
                     Some(Up::Output(bytes)) => Out::Output(bytes),
                     Some(Up::Ended(_)) | None => break,
@@ -137,7 +222,39 @@ async fn relay(
             }
         }
     }
-    end(sessions, &session, left).await
+    Ok(Round::Over { left })
+}
+
+/// Tells the client how the link is.
+async fn say_link(host: &Host, answers: &Answers) -> Result<(), Status> {
+    let view = host.view().borrow().clone();
+    let trouble = view.trouble.filter(|_| view.link != Link::Up);
+    let link = AttachLink {
+        link: host::link(view.link).into(),
+        error: trouble.map(|trouble| trouble.message),
+    };
+    let sent = answers.send(Ok(message(Out::Link(link)))).await;
+    sent.map_err(|_gone| Status::cancelled("the client went away"))
+}
+
+/// Waits until the host is there again. False: the client left first. What is typed meanwhile is refused.
+async fn returned(
+    host: &Host,
+    start: &mut AttachStart,
+    input: &mut Streaming<AttachSessionRequest>,
+) -> Result<bool, Status> {
+    let up = host.up();
+    tokio::pin!(up);
+    loop {
+        tokio::select! {
+            () = &mut up => return Ok(true),
+            message = input.message() => match message?.map(|message| message.event) {
+                Some(Some(In::Resize(to))) => start.size = Some(size(Some(to))?),
+                Some(Some(In::Input(_) | In::Open(_)) | None) => {}
+                Some(Some(In::Detach(_))) | None => return Ok(false),
+            },
+        }
+    }
 }
 
 /// The first message of a client.
@@ -153,15 +270,20 @@ async fn opening(input: &mut Streaming<AttachSessionRequest>) -> Result<AttachOp
     }
 }
 
-/// Passes the client's input on until it leaves.
+/// Passes the client's input on and keeps the size for the next time. Returns when the client leaves, and only then.
 async fn feed(
     input: &mut Streaming<AttachSessionRequest>,
     down: &mpsc::Sender<helper_v1::AttachSessionRequest>,
+    start: &mut AttachStart,
 ) -> Result<(), Status> {
     while let Some(message) = input.message().await? {
         let event = match message.event {
             Some(In::Input(bytes)) => Down::Input(bytes),
-            Some(In::Resize(to)) => Down::Size(size(Some(to))?),
+            Some(In::Resize(to)) => {
+                let size = size(Some(to))?;
+                start.size = Some(size);
+                Down::Size(size)
+            }
             Some(In::Detach(_)) => return Ok(()),
             Some(In::Open(_)) => {
                 return Err(Error::new(ErrorKind::Usage, "the attachment is open already").into_status());
@@ -171,8 +293,8 @@ async fn feed(
         };
         let event = helper_v1::AttachSessionRequest { event: Some(event) };
         if down.send(event).await.is_err() {
-            // The helper's side has ended and says so itself.
-            return Ok(());
+            // The helper's side has ended or broke off, and what comes from it says which: nobody left.
+            std::future::pending::<()>().await;
         }
     }
     Ok(())
@@ -241,8 +363,11 @@ async fn settled(sessions: &Sessions, session: &Session) -> Session {
     }
 }
 
-/// Whether the session's directory says that its program runs.
+/// Whether the session's program runs: as its directory says, or, where that is on another machine, its driver.
 fn runs(sessions: &Sessions, session: &Session) -> bool {
+    if session.host != LOCAL {
+        return !current(sessions, session).state.is_ended();
+    }
     let state = sessions
         .spool_dir(session)
         .and_then(|dir| dir.state(Some(session.run)));

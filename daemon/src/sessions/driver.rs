@@ -6,10 +6,13 @@
 //!      └────────────────────── restart, recover: the next run ──────────────────┘
 //! ```
 //!
+//! On another machine the log is copied along to where it is read here; while that machine is away the session keeps its
+//! state, and the driver waits for the link.
+//!
 //! Intents (stop, the next run, deletion) are in the row before anything is done about them, so whoever drives the
 //! session next goes on with them. Starting a run that was started before does nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use outlast_client::{
     helper_v1::{
@@ -37,8 +40,9 @@ use super::{
 };
 use crate::{
     app::now_ms,
+    hosts::Host,
     jobs::outcome,
-    refusal,
+    mirror, refusal,
     retry::{self, Backoff},
     rpc::{convert, status::failure},
 };
@@ -107,6 +111,12 @@ pub(super) struct Driver {
 /// Why the driver stops what it does and looks at the row again.
 struct Changed;
 
+/// How long the rest of a log may take to arrive after the program has ended; then the copy begins anew where it ends.
+const COPY_WITHIN: Duration = Duration::from_secs(30);
+
+/// A log that is being copied. Absent: it is read in place, or is all there.
+type Copying = Option<Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>>;
+
 impl Driver {
     pub(super) fn new(
         sessions: Sessions,
@@ -142,6 +152,15 @@ impl Driver {
     async fn drive(&mut self) {
         let mut backoff = Backoff::default();
         loop {
+            let Some(host) = self.host() else {
+                // It was removed, and the row with it.
+                return;
+            };
+            if (self.session.deleting || !self.session.state.is_ended()) && !host.is_up() {
+                self.wait_for_link(&host).await;
+                backoff = Backoff::default();
+                continue;
+            }
             if self.session.deleting {
                 match self.remove().await {
                     Ok(()) => return,
@@ -162,6 +181,12 @@ impl Driver {
             }
             match self.follow().await {
                 Ok(Changed) => backoff = Backoff::default(),
+                // The link tells why; the session knows nothing of it.
+                Err(status) if host.is_cut_off(&status) && backoff.is_fresh() => {
+                    host.doubt().await;
+                    backoff.pause();
+                }
+                Err(_broken) if !host.is_up() => {}
                 Err(status) => {
                     tracing::warn!(session = %self.session.name, error = status.message(), "following a session broke off; trying again");
                     if self.session.state == SessionState::Creating {
@@ -173,14 +198,30 @@ impl Driver {
         }
     }
 
+    fn host(&self) -> Option<Arc<Host>> {
+        self.sessions.app().hosts.get(&self.session.host)
+    }
+
+    /// Waits until the host is connected, while wishes are still heard. Nobody is attached meanwhile, and a removal is
+    /// answered: it is on disk, and done when the host is there.
+    async fn wait_for_link(&mut self, host: &Host) {
+        self.quiet();
+        loop {
+            if self.session.deleting {
+                self.answer_removals();
+            }
+            tokio::select! {
+                () = host.up() => return,
+                Some(command) = self.inbox.recv() => self.obey(command).await,
+            }
+        }
+    }
+
     /// Starts the session's run if that is still to be done, and follows it until the row calls for something else.
     async fn follow(&mut self) -> Result<Changed, Status> {
-        let Some(host) = self.sessions.app().hosts.get(&self.session.host) else {
-            return Err(Status::unavailable(format!(
-                "there is no host {}",
-                self.session.host
-            )));
-        };
+        let host = self
+            .host()
+            .ok_or_else(|| Status::unavailable("its host was removed"))?;
         let mut client = host.client();
         if self.session.state == SessionState::Creating && !self.begin(&mut client).await? {
             return Ok(Changed);
@@ -202,11 +243,24 @@ impl Driver {
             reports => reports?,
         };
         let run = self.session.run;
+        let mut copying = self.copy_of(&host);
         while !self.session.state.is_ended() && !self.session.deleting && self.session.run == run {
             let (stop_due, broken_at) = (self.stop_due, self.broken_at);
             tokio::select! {
+                copied = copied(&mut copying) => {
+                    copying = None;
+                    copied?;
+                }
                 report = reports.message() => match report? {
-                    Some(report) => self.take(&report).await,
+                    Some(report) => {
+                        if judge::is_over(&self.session, &report) && copying.is_some() {
+                            // Who reads the log takes the end of the session for the end of the log.
+                            let rest = tokio::time::timeout(COPY_WITHIN, copied(&mut copying)).await;
+                            copying = None;
+                            rest.unwrap_or_else(|_late| Err(Status::unavailable("the rest of the log is late")))?;
+                        }
+                        self.take(&report).await;
+                    }
                     None => return Err(Status::unavailable("the helper's reports ended")),
                 },
                 Some(command) = self.inbox.recv() => self.obey(command).await,
@@ -215,6 +269,16 @@ impl Driver {
             }
         }
         Ok(Changed)
+    }
+
+    /// The copying of the log of a session on another machine.
+    fn copy_of(&self, host: &Arc<Host>) -> Copying {
+        if host.is_local() {
+            return None;
+        }
+        let dir = self.sessions.spool_dir(&self.session).ok()?;
+        let id = self.session.id.to_string();
+        Some(Box::pin(mirror::copy_session(Arc::clone(host), id, dir)))
     }
 
     /// Does what is to be done before the run, and starts it. False when it does not come to that.
@@ -235,6 +299,12 @@ impl Driver {
             }
         }
         let id = self.session.id;
+        // Before anybody can see it run, so that whoever wants its log finds where that comes.
+        let dir = self.sessions.spool_dir(&self.session);
+        if let (Some(false), Ok(dir)) = (self.host().map(|host| host.is_local()), dir) {
+            dir.create_new()
+                .map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        }
         let spec_json = match self.sessions.spec_file(move |specs| specs.read(id)).await {
             Ok(spec) => spec,
             // A session that was found in the spool has its spec there.
@@ -512,7 +582,20 @@ impl Driver {
         self.sessions.spec_file(move |specs| specs.remove(id)).await?;
         let app = self.sessions.app();
         app.store.delete_session(id).await.map_err(failure)?;
+        self.sessions.remove_copy(&self.session).await;
         self.sessions.forget(id);
+        self.answer_removals();
+        // Those who asked meanwhile hear that it is gone.
+        self.inbox.close();
+        while let Ok(command) = self.inbox.try_recv() {
+            let gone = super::not_found(self.session.name.as_str());
+            let _ = command.reply.send(Err(gone));
+        }
+        Ok(())
+    }
+
+    /// Answers those who wait for the removal.
+    fn answer_removals(&mut self) {
         for reply in self.removal.drain(..) {
             let answer = Answer {
                 session: self.session.clone(),
@@ -521,13 +604,6 @@ impl Driver {
             // Whoever asked may have gone.
             let _ = reply.send(Ok(answer));
         }
-        // Those who asked meanwhile hear that it is gone.
-        self.inbox.close();
-        while let Ok(command) = self.inbox.try_recv() {
-            let gone = super::not_found(self.session.name.as_str());
-            let _ = command.reply.send(Err(gone));
-        }
-        Ok(())
     }
 
     /// Waits before the next try, while wishes are still heard.
@@ -620,6 +696,14 @@ enum Weighed {
         /// It had ended before.
         already: bool,
     },
+}
+
+/// Waits until a log is copied; for ever where none is.
+async fn copied(copying: &mut Copying) -> Result<(), Status> {
+    match copying {
+        Some(copying) => copying.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until a moment; for ever when there is none.

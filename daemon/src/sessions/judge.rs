@@ -99,6 +99,11 @@ pub(super) fn judge(session: &Session, report: &WatchSessionResponse) -> Verdict
     }
 }
 
+/// Whether a report says that the run the row is about is over.
+pub(super) fn is_over(session: &Session, report: &WatchSessionResponse) -> bool {
+    matches!(judge(session, report), Verdict::Now(now) if now.state.is_ended())
+}
+
 /// A session that was asked to stop before it was started.
 pub(super) fn stopped_unstarted(session: &Session, now: TimeMs) -> Session {
     let outcome = Outcome {

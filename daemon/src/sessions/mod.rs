@@ -39,7 +39,7 @@ use crate::{
     refusal,
     rpc::{
         convert::{self, SessionLive},
-        host::unknown_host,
+        host::{not_connected, unknown_host},
         status::failure,
     },
     specs::{self, SpecError, Specs},
@@ -159,6 +159,7 @@ impl Sessions {
             kind: spool::Kind::Session,
             id: session.id.to_string(),
             name: Some(new.name.to_string()),
+            base: specs::base(&new.host),
             host: new.host,
             command: new.command,
             restart_command: new.restart_command,
@@ -386,21 +387,19 @@ impl Sessions {
             .ok_or_else(|| unknown_host(name).into())
     }
 
-    /// The directory of a session on this machine.
+    /// The directory on this machine that a session's log is read from: its own, or that of the copy.
     fn spool_dir(&self, session: &Session) -> io::Result<spool::Dir> {
         let host = self.inner.app.hosts.get(&session.host);
-        let root = host.as_ref().and_then(|host| host.spool());
-        let dir = root.map(|(root, _)| root.session(&session.id.to_string()));
-        dir.ok_or_else(|| io::Error::other("its log is not on this machine"))
+        let dir = host.map(|host| host.spool().0.session(&session.id.to_string()));
+        dir.ok_or_else(|| io::Error::other("its host was removed"))
     }
 
     /// Word of everything that happens in the directory of a session.
     fn watch_spool(&self, session: &Session) -> io::Result<Watch> {
         let dir = self.spool_dir(session)?;
         let host = self.inner.app.hosts.get(&session.host);
-        let watch = host.as_ref().and_then(|host| host.spool());
-        let watch = watch.map(|(_, watcher)| watcher.watch(dir.path()));
-        watch.unwrap_or_else(|| Err(io::Error::other("its log is not on this machine")))
+        let host = host.ok_or_else(|| io::Error::other("its host was removed"))?;
+        host.spool().1.watch(dir.path())
     }
 
     /// Does something with the spec files, where waiting for the disk harms nobody.
@@ -437,6 +436,38 @@ impl Sessions {
             .ok()?;
         let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;
         TimeMs::try_from(since.as_millis()).ok()
+    }
+
+    /// Removes the copy of a session's log. On this machine there is none, and the directory is gone already.
+    async fn remove_copy(&self, session: &Session) {
+        let Ok(dir) = self.spool_dir(session) else { return };
+        let removed = crate::logs::blocking(move || dir.remove()).await;
+        if let Err(error) = removed {
+            tracing::warn!(session = %session.name, %error, "the copy of a removed session's log stays");
+        }
+    }
+
+    /// A host that can be called, for verbs that need it now.
+    fn reachable(&self, name: &str) -> Result<Arc<Host>, Error> {
+        let host = self.host(name)?;
+        if host.is_up() {
+            return Ok(host);
+        }
+        // Somebody waits for it.
+        host.nudge();
+        let view = host.view().borrow().clone();
+        Err(not_connected(name, &view))
+    }
+
+    /// Takes up a session that was found without a row, once it has one.
+    pub fn take_up(&self, session: &Session) {
+        self.spawn(session);
+    }
+
+    /// Lets go of the sessions of a host that was removed. Their drivers see that it is gone and end.
+    pub fn forget_host(&self, host: &str) {
+        self.all()
+            .retain(|_id, handle| handle.view.borrow().session.host != host);
     }
 
     fn forget(&self, id: Id) {

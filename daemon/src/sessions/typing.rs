@@ -79,7 +79,7 @@ impl Sessions {
                 return Ok(self.first_answer(session, recorded.into_inner().outcome.as_deref()));
             }
         }
-        let mut client = self.host(&session.host)?.client();
+        let mut client = self.reachable(&session.host)?.client();
         let sent = client.send_session(SendSessionRequest {
             id: session.id.to_string(),
             text: typing.text.into_bytes().into(),
@@ -112,7 +112,7 @@ impl Sessions {
         ansi: bool,
         history_lines: u32,
     ) -> Result<CaptureSessionResponse, Error> {
-        let mut client = self.host(&session.host)?.client();
+        let mut client = self.reachable(&session.host)?.client();
         let screen = client.capture_session(CaptureSessionRequest {
             id: session.id.to_string(),
             ansi,

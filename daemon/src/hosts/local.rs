@@ -1,4 +1,4 @@
-//! The one task that owns what is known of a host.
+//! The one task that owns what is known of this machine.
 //!
 //! ```text
 //!   connecting ──► up ◄──► backoff
@@ -10,26 +10,23 @@
 use std::time::Duration;
 
 use outlast_client::helper_v1::GetFactsRequest;
-use outlast_model::event::{Kind, NewEvent};
-use outlast_store::Store;
-use outlast_transport::HelperClient;
+use outlast_model::host::{LOCAL, Link};
+use outlast_store::{Store, host_link_event};
+use outlast_transport::{HelperClient, route::Carrier};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    LOCAL,
-    view::{Facts, HostView, Link},
-};
+use super::view::{Facts, HostView, Trouble};
 use crate::app::now_ms;
 
 /// Somebody who waits for a fresh view.
-pub type Refresh = oneshot::Sender<()>;
+pub(super) type Refresh = oneshot::Sender<()>;
 
 /// How many may wait at once. More than anybody asks for; a full queue makes them wait, not fail.
-pub const QUEUE: usize = 16;
+pub(super) const QUEUE: usize = 16;
 
 /// How long the helper may take to say who it is; asking tmux for its version is the slowest part.
 const FACTS_DEADLINE: Duration = Duration::from_secs(5);
@@ -41,7 +38,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Runs until the daemon ends.
-pub async fn run(
+pub(super) async fn run(
     client: HelperClient,
     store: Store,
     publish: watch::Sender<HostView>,
@@ -112,10 +109,12 @@ async fn look(
 fn note(publish: &watch::Sender<HostView>, found: Result<Facts, String>, took: Duration, pause: Duration) {
     publish.send_modify(|view| {
         view.generation += 1;
+        view.carrier = Some(Carrier::InProcess);
         match found {
             Ok(facts) => {
+                view.arrivals += u64::from(view.link != Link::Up);
                 view.link = Link::Up;
-                view.error = None;
+                view.trouble = None;
                 view.facts = Some(facts);
                 view.rtt = Some(took);
                 view.observed_at = Some(now_ms());
@@ -123,7 +122,7 @@ fn note(publish: &watch::Sender<HostView>, found: Result<Facts, String>, took: D
             }
             Err(error) => {
                 view.link = Link::Backoff;
-                view.error = Some(error);
+                view.trouble = Some(Trouble::helper(error));
                 view.next_try_at = Some(now_ms() + i64::try_from(pause.as_millis()).unwrap_or(0));
             }
         }
@@ -132,21 +131,20 @@ fn note(publish: &watch::Sender<HostView>, found: Result<Facts, String>, took: D
 
 /// Writes the change of a link into the log of events.
 async fn record(store: &Store, view: &HostView) {
-    let link = view.link.as_str();
-    match &view.error {
-        Some(error) => tracing::warn!(link, %error, "the helper of the local host does not answer"),
-        None => tracing::info!(link, "the helper of the local host answers again"),
+    let trouble = view.trouble.as_ref();
+    match trouble {
+        Some(trouble) => {
+            tracing::warn!(link = %view.link, error = %trouble.message, "the helper of the local host does not answer");
+        }
+        None => tracing::info!(link = %view.link, "the helper of the local host answers again"),
     }
-    let event = NewEvent {
-        kind: Kind::HostLink,
-        subject: LOCAL.to_owned(),
-        data: serde_json::json!({
-            "link": link,
-            "error": view.error,
-            "reason": view.reason(),
-        })
-        .to_string(),
-    };
+    let event = host_link_event(
+        LOCAL,
+        view.link,
+        trouble.map(|trouble| trouble.message.as_str()),
+        trouble.map(|trouble| trouble.reason),
+        view.next_try_at,
+    );
     // The view tells it anyway; the next change is a new chance for the log.
     if let Err(error) = store.append_event(event).await {
         tracing::warn!(%error, "recording the change of a link");
