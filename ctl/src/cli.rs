@@ -6,6 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::duration::parse as duration;
 
+mod host;
+
+pub use host::{
+    AcceptKey, Host, HostAdd, HostCheck, HostExec, HostForward, HostRemove, HostShell, HostTrust, Transport,
+};
+
 /// outlast keeps work alive when you are not there
 ///
 /// Without a command it shows what runs and what ended.
@@ -172,7 +178,7 @@ pub enum Session {
     List(SessionList),
     /// Show everything known about sessions
     Show(Names),
-    /// Connect this terminal to a session; Ctrl-B d leaves it
+    /// Connect this terminal to a session; Ctrl-B d or ~. leaves it
     Attach(Attach),
     /// Show what is on a session's screen
     Peek(SessionPeek),
@@ -192,15 +198,6 @@ pub enum Session {
     Recover(SessionRecover),
     /// Remove sessions with their screens and logs
     Delete(SessionDelete),
-}
-
-/// Machines.
-#[derive(Debug, Subcommand)]
-pub enum Host {
-    /// List hosts
-    List,
-    /// Show everything known about hosts
-    Show(Names),
 }
 
 /// The configuration file.
@@ -306,6 +303,10 @@ pub struct Run {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Ctrl-B d leaves; the session goes on. Escapes, at the beginning of a line: ~. leaves, ~? shows them, ~~ types one ~.
+While the host of the session is away what is typed is refused, and the screen comes back by itself.
+The exit code is the program's when it has ended, 0 after leaving, 130 after leaving without a connection.")]
 pub struct Attach {
     /// Name, id, or the unique beginning of an id
     pub name: String,

@@ -35,8 +35,7 @@ pub async fn run(ctx: &Context, command: Option<Command>) -> Result<u8> {
         Some(Command::Wait(args)) => Box::pin(short::wait(ctx, args)).await,
         Some(Command::Job(job)) => Box::pin(run_job(ctx, job)).await,
         Some(Command::Session(session)) => Box::pin(run_session(ctx, session)).await,
-        Some(Command::Host(Host::List)) => Box::pin(host::list(ctx)).await,
-        Some(Command::Host(Host::Show(names))) => Box::pin(host::show(ctx, names)).await,
+        Some(Command::Host(host)) => Box::pin(run_host(ctx, host)).await,
         Some(Command::Events(args)) => Box::pin(events::events(ctx, args)).await,
         Some(Command::Doctor) => Box::pin(doctor::doctor(ctx)).await,
         Some(Command::Version) => Box::pin(version::version(ctx)).await,
@@ -79,6 +78,20 @@ async fn run_session(ctx: &Context, command: Session) -> Result<u8> {
         Session::Restart(args) => session::restart::restart(ctx, args).await,
         Session::Recover(args) => session::recover::recover(ctx, args).await,
         Session::Delete(args) => session::delete::delete(ctx, args).await,
+    }
+}
+
+async fn run_host(ctx: &Context, command: Host) -> Result<u8> {
+    match command {
+        Host::Add(args) => Box::pin(host::add::add(ctx, args)).await,
+        Host::List => host::list::list(ctx).await,
+        Host::Show(names) => host::show::show(ctx, names).await,
+        Host::Check(args) => Box::pin(host::check::check(ctx, args)).await,
+        Host::Trust(args) => Box::pin(host::trust::trust(ctx, args)).await,
+        Host::Shell(args) => of_program(Box::pin(host::shell::shell(ctx, args)).await),
+        Host::Exec(args) => of_program(Box::pin(host::exec::exec(ctx, args)).await),
+        Host::Forward(args) => Box::pin(host::forward::forward(ctx, args)).await,
+        Host::Remove(args) => host::remove::remove(ctx, args).await,
     }
 }
 

@@ -9,8 +9,9 @@ use std::{
 };
 
 use outlast_client::{
-    client::{ClientError, Daemon, Start},
+    client::{ANSWER_WITHIN, ClientError, Daemon, Start},
     paths::Places,
+    v1::Away,
 };
 use tonic::{Response, Status};
 
@@ -20,6 +21,7 @@ use crate::{
     follow::Patience,
     pump::remark,
     render::{
+        away,
         escape::escape,
         json,
         people::Facts,
@@ -120,10 +122,23 @@ impl Context {
         C: Fn(Daemon, Q) -> F,
         F: Future<Output = std::result::Result<Response<A>, Status>>,
     {
+        self.call_within(ANSWER_WITHIN, request, call).await
+    }
+
+    /// As [`Context::call`], for what takes the daemon more than a look at its own state.
+    pub async fn call_within<Q, A, C, F>(&self, limit: Duration, request: Q, call: C) -> Result<A>
+    where
+        Q: Clone,
+        C: Fn(Daemon, Q) -> F,
+        F: Future<Output = std::result::Result<Response<A>, Status>>,
+    {
         let mut patience = Patience::new(CALL_PATIENCE);
         loop {
             let daemon = self.daemon().await?;
-            match daemon.answer(call(daemon.clone(), request.clone())).await {
+            match daemon
+                .answer_within(limit, call(daemon.clone(), request.clone()))
+                .await
+            {
                 Ok(answer) => return Ok(answer),
                 Err(error) if error.can_go_on() => patience.reconnect(self, error).await?,
                 Err(error) => return Err(error.into()),
@@ -143,6 +158,13 @@ impl Context {
         if !self.global.json {
             let word = self.err.paint(Tone::Warn, "warning:");
             remark(&format!("{word} {}\n", escape(text)));
+        }
+    }
+
+    /// Says of each host that is not connected how old what is told of it is.
+    pub fn note_away<'a>(&self, hosts: impl IntoIterator<Item = &'a Away>) {
+        for host in hosts {
+            self.note(&away::line(host));
         }
     }
 

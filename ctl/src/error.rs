@@ -127,6 +127,41 @@ impl Failure {
         self
     }
 
+    /// The same failure in other words.
+    pub fn retold(mut self, message: impl Into<String>) -> Self {
+        if let Self::Told(told) = &mut self {
+            told.message = message.into();
+        }
+        self
+    }
+
+    /// Says first what came of it.
+    pub fn before(mut self, outcome: &str) -> Self {
+        if let Self::Told(told) = &mut self {
+            told.message = format!("{outcome}: {}", told.message);
+        }
+        self
+    }
+
+    /// Adds something else that helps.
+    pub fn also(mut self, hint: &str) -> Self {
+        if let Self::Told(told) = &mut self {
+            told.hint = Some(match told.hint.take() {
+                Some(first) => format!("{first}; {hint}"),
+                None => hint.to_owned(),
+            });
+        }
+        self
+    }
+
+    /// Adds what helps, unless that was said already.
+    pub fn hint_else(self, hint: impl Into<String>) -> Self {
+        match &self {
+            Self::Told(told) if told.hint.is_none() => self.hint(hint),
+            _ => self,
+        }
+    }
+
     /// Adds what it is about.
     pub fn about(mut self, subject: impl Into<String>) -> Self {
         if let Self::Told(told) = &mut self {

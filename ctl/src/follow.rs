@@ -36,7 +36,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 const CEILING: Duration = Duration::from_secs(1);
 
 /// After so long without a connection it is worth a line.
-const SAY_AFTER: Duration = Duration::from_secs(1);
+pub const SAY_AFTER: Duration = Duration::from_secs(1);
 
 /// How long one goes on trying, and how often.
 #[derive(Debug)]
@@ -45,6 +45,7 @@ pub struct Patience {
     since: Option<Instant>,
     pause: Duration,
     said: bool,
+    silent: bool,
 }
 
 impl Patience {
@@ -54,13 +55,27 @@ impl Patience {
             since: None,
             pause: Duration::ZERO,
             said: false,
+            silent: false,
+        }
+    }
+
+    /// As [`Patience::new`], for who tells by other ways that the connection broke.
+    pub fn silent(limit: Duration) -> Self {
+        Self {
+            said: true,
+            silent: true,
+            ..Self::new(limit)
         }
     }
 
     /// Something came: the connection is good.
     pub fn renew(&mut self) {
         if self.since.is_some() {
-            *self = Self::new(self.limit);
+            *self = if self.silent {
+                Self::silent(self.limit)
+            } else {
+                Self::new(self.limit)
+            };
         }
     }
 
@@ -117,6 +132,8 @@ pub struct LogFollower<'a> {
     pump: Pump,
     /// The job is queued, with the reason if one is known, and nobody was told yet.
     queued: Option<Option<String>>,
+    /// It was said that the host is away.
+    was_away: bool,
 }
 
 impl<'a> LogFollower<'a> {
@@ -129,6 +146,7 @@ impl<'a> LogFollower<'a> {
             patience: Patience::new(PATIENCE),
             pump: Pump::start(),
             queued: None,
+            was_away: false,
         }
     }
 
@@ -331,10 +349,18 @@ impl<'a> LogFollower<'a> {
             let line = json::line(&json::JobLine::from(job));
             return self.pump.write(Output::Stdout, line.into()).await;
         }
-        match (job.state(), away(job.link())) {
+        let away = away(job.link());
+        if away.is_none() && std::mem::take(&mut self.was_away) {
+            self.ctx.note(&format!("outlast: host {} is back", job.host));
+        }
+        self.was_away |= away.is_some();
+        match (job.state(), away) {
             (v1::JobState::Queued, Some(link)) => {
-                self.ctx
-                    .note(&format!("outlast: queued; host {} is away ({link})", job.host));
+                self.queued = None;
+                self.ctx.note(&format!(
+                    "outlast: queued; host {} is away ({link}), the job starts when it is back",
+                    job.host
+                ));
             }
             // A job is queued for a moment before it runs; only one that stays so is worth a line.
             (v1::JobState::Queued, None) => self.queued = Some(job.reason.clone()),

@@ -1,12 +1,15 @@
 //! The control program of outlast: reads the command line, asks the daemon, shows the answer.
 
+mod ask;
 mod cli;
 mod commands;
 mod context;
 mod duration;
 mod environment;
 mod error;
+mod escapes;
 mod follow;
+mod notice;
 mod pump;
 mod render;
 mod terminal;

@@ -87,6 +87,11 @@ impl Pump {
         }
     }
 
+    /// A way for remarks in between.
+    pub fn aside(&self) -> Aside {
+        Aside(self.queue.downgrade())
+    }
+
     /// Waits until everything is written. Nothing can be written after that.
     pub async fn finish(&mut self) -> Result<()> {
         let (closed, _) = mpsc::channel(1);
@@ -101,6 +106,19 @@ impl Pump {
                 Ok(Ok(())) | Err(_) => Ok(()),
             },
             None => Ok(()),
+        }
+    }
+}
+
+/// A way to write something short to stdout, in order with the rest, from beside the stream.
+#[derive(Debug, Clone)]
+pub struct Aside(mpsc::WeakSender<(Output, Bytes)>);
+
+impl Aside {
+    /// Writes at once or not at all: when the output is stuck nobody would see it now.
+    pub fn say(&self, bytes: &[u8]) {
+        if let Some(queue) = self.0.upgrade() {
+            let _ = queue.try_send((Output::Stdout, Bytes::copy_from_slice(bytes)));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How answers look: tables for people, JSON for programs, text from outside made safe.
 
+pub mod away;
 pub mod escape;
 pub mod json;
 pub mod people;

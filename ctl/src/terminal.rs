@@ -3,7 +3,10 @@
 use std::{
     io::{self, IsTerminal as _, Write as _},
     os::fd::{AsFd as _, OwnedFd},
-    sync::{Mutex, Once, PoisonError},
+    sync::{
+        Mutex, Once, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -20,18 +23,63 @@ use crate::error::{Failure, Result};
 /// What the terminal was before it was made raw.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// Undoes what a program on the alternate screen leaves behind when it is cut off: mouse reports, bracketed paste,
-/// focus reports, application keys, the hidden cursor, the scroll region, character sets, the alternate screen, colours.
-const RESET: &[u8] = b"\x1b[r\x1b(B\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[?1l\x1b>\x1b[?25h\x1b[?1049l\x1b[m";
+/// Whether the program shows the alternate screen.
+static ALTERNATE: AtomicBool = AtomicBool::new(true);
+
+/// Undoes what a program leaves behind when it is cut off: character sets, mouse reports, bracketed paste, focus
+/// reports, application keys, the hidden cursor, colours.
+const RESET: &[u8] =
+    b"\x1b(B\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[?1l\x1b>\x1b[?25h\x1b[m";
+
+/// Frees the scroll region and leaves the alternate screen. On the other screen it would move the cursor to wherever it
+/// was saved last.
+const LEAVE_ALTERNATE: &[u8] = b"\x1b[r\x1b[?1049l\x1b[m";
+
+/// Frees the scroll region and leaves the cursor where it is.
+const FREE_REGION: &[u8] = b"\x1b7\x1b[r\x1b8";
+
+/// How programs come to the alternate screen and leave it.
+const TO_ALTERNATE: [&[u8]; 3] = [b"\x1b[?1049h", b"\x1b[?1047h", b"\x1b[?47h"];
+const FROM_ALTERNATE: [&[u8]; 3] = [b"\x1b[?1049l", b"\x1b[?1047l", b"\x1b[?47l"];
+
+/// The longest of these.
+const SWITCH: usize = TO_ALTERNATE[0].len();
 
 /// The terminal in raw mode, until this is dropped.
 #[derive(Debug)]
 pub struct Raw {
     clean: bool,
+    /// The end of what was written, in which a switch of screens may have begun.
+    tail: Vec<u8>,
 }
 
 impl Raw {
-    /// Makes the terminal on stdin raw. A panic gives it back too.
+    /// Makes the terminal on stdin raw, for a program that may or may not use the alternate screen; see
+    /// [`Raw::written`].
+    pub fn on_main_screen() -> Result<Self> {
+        let raw = Self::enter()?;
+        ALTERNATE.store(false, Ordering::Relaxed);
+        Ok(raw)
+    }
+
+    /// Watches what is written for switches of screens.
+    pub fn written(&mut self, bytes: &[u8]) {
+        self.clean = false;
+        // What two chunks make together is looked at on its own.
+        let begin = bytes.get(..bytes.len().min(SWITCH)).unwrap_or_default();
+        self.tail.extend_from_slice(begin);
+        let seam = last_switch(&self.tail);
+        if let Some(alternate) = last_switch(bytes).or(seam) {
+            ALTERNATE.store(alternate, Ordering::Relaxed);
+        }
+        let rest = bytes.get(begin.len()..).unwrap_or_default();
+        let rest = rest.get(rest.len().saturating_sub(SWITCH)..).unwrap_or_default();
+        self.tail.extend_from_slice(rest);
+        let surplus = self.tail.len().saturating_sub(SWITCH - 1);
+        self.tail.drain(..surplus);
+    }
+
+    /// Makes the terminal on stdin raw, for a program on the alternate screen. A panic gives it back too.
     pub fn enter() -> Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
@@ -47,7 +95,10 @@ impl Raw {
         raw.make_raw();
         BEFORE.lock().unwrap_or_else(PoisonError::into_inner).replace(old);
         tcsetattr(io::stdin(), OptionalActions::Drain, &raw).map_err(failed)?;
-        Ok(Self { clean: false })
+        Ok(Self {
+            clean: false,
+            tail: Vec::new(),
+        })
     }
 
     /// What wrote to the terminal has tidied up behind itself; only the mode is left to restore.
@@ -72,10 +123,26 @@ fn restore(clean: bool) {
     let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(before) = before {
         if !clean {
-            let _ = io::stdout().write_all(RESET).and_then(|()| io::stdout().flush());
+            let mut out = io::stdout();
+            let alternate = ALTERNATE.load(Ordering::Relaxed);
+            let _ = out.write_all(RESET);
+            let _ = out.write_all(if alternate { LEAVE_ALTERNATE } else { FREE_REGION });
+            let _ = out.flush();
         }
         // When the terminal is gone there is nothing to give back.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
+    }
+}
+
+/// Whether the last switch of screens in some output went to the alternate one.
+fn last_switch(bytes: &[u8]) -> Option<bool> {
+    let last = |marks: &[&[u8]]| {
+        let ends = |mark: &&[u8]| bytes.windows(mark.len()).rposition(|window| window == *mark);
+        marks.iter().filter_map(ends).max()
+    };
+    match (last(&TO_ALTERNATE), last(&FROM_ALTERNATE)) {
+        (None, None) => None,
+        (to, from) => Some(to > from),
     }
 }
 
@@ -157,6 +224,32 @@ impl Keyboard {
                 }
                 Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_screen_is_known_however_the_switch_is_cut() {
+        let text = b"ls\r\n\x1b[?1049hvi\x1b[?1049l$ \x1b[?47h";
+        for (end, alternate) in [(4, false), (14, true), (24, false), (text.len(), true)] {
+            for cut in 0..end {
+                ALTERNATE.store(false, Ordering::Relaxed);
+                let mut raw = Raw {
+                    clean: true,
+                    tail: Vec::new(),
+                };
+                for piece in [&text[..cut], &text[cut..end]]
+                    .into_iter()
+                    .flat_map(|part| part.chunks(7))
+                {
+                    raw.written(piece);
+                }
+                assert_eq!(ALTERNATE.load(Ordering::Relaxed), alternate, "{end} cut at {cut}");
             }
         }
     }

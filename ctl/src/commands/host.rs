@@ -1,41 +1,38 @@
 //! Verbs on hosts.
 
-use outlast_client::v1::{GetHostRequest, ListHostsRequest};
+pub mod add;
+mod address;
+pub mod check;
+mod connect;
+pub mod exec;
+pub mod forward;
+pub mod list;
+mod program;
+pub mod remove;
+pub mod shell;
+pub mod show;
+pub mod trust;
+
+use std::time::Duration;
+
+use outlast_client::v1;
 
 use super::sent;
 use crate::{
-    cli::Names,
-    context::{Context, each},
+    context::Context,
     error::Result,
     pump::answer,
-    render::{json, people},
+    render::{json, people, table::terminal_width},
 };
 
-pub async fn list(ctx: &Context) -> Result<u8> {
-    let hosts = ctx
-        .call(ListHostsRequest {}, |daemon, request| async move {
-            daemon.hosts().list_hosts(request).await
-        })
-        .await?
-        .hosts;
-    ctx.list::<_, json::Host<'_>>(&hosts, || people::hosts(&hosts), "there are no hosts")?;
-    Ok(0)
-}
+/// How long a host may take to let a program begin, or to be trusted: it may have to be connected to first, for which
+/// the daemon takes up to 10 s.
+const BEGUN_WITHIN: Duration = Duration::from_secs(20);
 
-pub async fn show(ctx: &Context, names: Names) -> Result<u8> {
-    let several = names.names.len() > 1;
-    each(ctx, &names.names, |host| async move {
-        let found = ctx
-            .call(GetHostRequest { host }, |daemon, request| async move {
-                daemon.hosts().get_host(request).await
-            })
-            .await?;
-        let host = sent(found.host, "host")?;
-        if ctx.global.json {
-            return answer(&json::line(&json::Host::from(&host)));
-        }
-        ctx.facts(&people::host_facts(&host))?;
-        if several { answer("\n") } else { Ok(()) }
-    })
-    .await
+/// Prints one host as the answer: its line of the list, or its object.
+fn print(ctx: &Context, host: &v1::Host) -> Result<()> {
+    if ctx.global.json {
+        return answer(&json::line(&json::Host::from(host)));
+    }
+    answer(&people::hosts([host]).show(ctx.out, terminal_width(), ""))
 }

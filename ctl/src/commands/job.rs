@@ -20,13 +20,18 @@ use crate::{
 
 /// The job a text names.
 pub async fn find(ctx: &Context, job: &str) -> Result<v1::Job> {
+    look(ctx, job).await.map(|(job, _away)| job)
+}
+
+/// The job a text names, and its host when that is away.
+pub async fn look(ctx: &Context, job: &str) -> Result<(v1::Job, Option<v1::Away>)> {
     let request = GetJobRequest { job: job.to_owned() };
     let answer = ctx
         .call(request, |daemon, request| async move {
             daemon.jobs().get_job(request).await
         })
         .await?;
-    sent(answer.job, "job")
+    Ok((sent(answer.job, "job")?, answer.away))
 }
 
 /// How a job stands, in words: "failed with exit code 7", "was killed by SIGKILL", "was cancelled".

@@ -28,6 +28,11 @@ use crate::{
 
 /// The session a text names.
 pub async fn find(ctx: &Context, session: &str) -> Result<v1::Session> {
+    look(ctx, session).await.map(|(session, _away)| session)
+}
+
+/// The session a text names, and its host when that is away.
+pub async fn look(ctx: &Context, session: &str) -> Result<(v1::Session, Option<v1::Away>)> {
     let request = GetSessionRequest {
         session: session.to_owned(),
     };
@@ -36,17 +41,20 @@ pub async fn find(ctx: &Context, session: &str) -> Result<v1::Session> {
             daemon.sessions().get_session(request).await
         })
         .await?;
-    sent(answer.session, "session")
+    Ok((sent(answer.session, "session")?, answer.away))
 }
 
 /// Sessions that fit.
 pub async fn all(ctx: &Context, request: ListSessionsRequest) -> Result<Vec<v1::Session>> {
-    let answer = ctx
-        .call(request, |daemon, request| async move {
-            daemon.sessions().list_sessions(request).await
-        })
-        .await?;
-    Ok(answer.sessions)
+    fitting(ctx, request).await.map(|answer| answer.sessions)
+}
+
+/// Sessions that fit, and those of their hosts that are away.
+async fn fitting(ctx: &Context, request: ListSessionsRequest) -> Result<v1::ListSessionsResponse> {
+    ctx.call(request, |daemon, request| async move {
+        daemon.sessions().list_sessions(request).await
+    })
+    .await
 }
 
 /// States as the wire has them.

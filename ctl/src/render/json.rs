@@ -1,11 +1,14 @@
 //! The JSON of every noun, field by field as the contract lists them. Every field is always there; what is not known
 //! is `null`.
 
+mod host;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use outlast_client::v1;
 use serde::Serialize;
 use serde_json::Value;
 
+pub use self::host::{Check, ExecEnd, ExecLine, LinkLine, Listening, Problem, Removed, took_ms};
 use super::time::rfc3339;
 
 /// One line of JSON.

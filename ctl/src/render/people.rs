@@ -3,11 +3,12 @@
 use outlast_client::v1::{self, Activity, JobState, Link, SessionState};
 
 use super::{
-    escape::command,
+    away,
+    escape::{command, escape},
     json,
-    style::Tone,
+    style::{Style, Tone},
     table::{Cell, Table},
-    time::{rfc3339, seconds_since},
+    time::{rfc3339, seconds_since, seconds_until},
 };
 use crate::duration;
 
@@ -203,23 +204,124 @@ fn link(link: Link) -> Cell {
     Cell::new(json::link(link).unwrap_or_else(|| "unknown".to_owned())).tone(link_tone(link))
 }
 
+/// Where a host is, as one would write it: `me@build1:2222`.
+fn place(host: &v1::Host) -> String {
+    let Some(address) = &host.address else {
+        return String::new();
+    };
+    if host.kind != "ssh" {
+        return address.clone();
+    }
+    let user = host
+        .user
+        .as_deref()
+        .map(|user| format!("{user}@"))
+        .unwrap_or_default();
+    match host.port.filter(|port| *port != SSH_PORT) {
+        Some(port) if address.contains(':') => format!("{user}[{address}]:{port}"),
+        Some(port) => format!("{user}{address}:{port}"),
+        None => format!("{user}{address}"),
+    }
+}
+
+/// The port that goes without saying.
+const SSH_PORT: u32 = 22;
+
+/// When a host that is away was seen last; nothing for one that is there.
+fn seen(host: &v1::Host) -> Cell {
+    match (&host.observed_at, host.link()) {
+        (Some(time), Link::Up) => Cell::short("", rfc3339(time).unwrap_or_default()),
+        (Some(time), _) => Cell::short(
+            format!("{} ago", away::amount(seconds_since(time))),
+            rfc3339(time).unwrap_or_default(),
+        ),
+        (None, _) => Cell::default(),
+    }
+}
+
 /// Hosts, one a row.
 pub fn hosts<'a>(hosts: impl IntoIterator<Item = &'a v1::Host>) -> Table {
-    let mut table = Table::new(&["NAME", "KIND", "LINK", "SESSIONS", "JOBS", "TMUX", "SYSTEM"]);
+    let mut table = Table::new(&[
+        "NAME", "KIND", "LINK", "SESSIONS", "JOBS", "TMUX", "SYSTEM", "SEEN", "ADDRESS", "ERROR",
+    ]);
     for host in hosts {
         let system = [host.os.as_deref(), host.arch.as_deref()];
         let system: Vec<&str> = system.into_iter().flatten().collect();
+        let known = host.os.is_some();
         table.row(vec![
             Cell::new(&host.name).tone(Tone::Bold),
             Cell::new(&host.kind),
             link(host.link()),
             Cell::new(host.sessions.to_string()),
             Cell::new(host.jobs.to_string()),
-            Cell::new(host.tmux_version.as_deref().unwrap_or("none")),
+            Cell::new(
+                host.tmux_version
+                    .as_deref()
+                    .unwrap_or(if known { "none" } else { "" }),
+            ),
             Cell::new(system.join(" ")),
+            seen(host),
+            Cell::new(place(host)),
+            Cell::new(host.error.as_deref().unwrap_or_default()),
         ]);
     }
     table
+}
+
+/// A time that a step took: `0.4 ms`, `12 ms`, `1.2 s`.
+fn took(ms: f64) -> String {
+    if ms >= 1000.0 {
+        format!("{:.1} s", ms / 1000.0)
+    } else if ms >= 9.95 {
+        format!("{ms:.0} ms")
+    } else {
+        format!("{ms:.1} ms")
+    }
+}
+
+/// A step of a connection, for people.
+pub fn step(step: &v1::CheckStep) -> String {
+    let time = json::took_ms(step).map(took).unwrap_or_default();
+    let failed = if step.ok { "" } else { "failed: " };
+    format!("  {:<13} {time:>8}  {failed}{}", step.step, step.message)
+}
+
+/// A step of a connection as a line of the answer: columns for people, tabs for programs.
+pub fn step_line(style: Style, host: &str, step: &v1::CheckStep) -> String {
+    let mut line = String::new();
+    if style.terminal {
+        let tone = if step.ok { Tone::Plain } else { Tone::Bad };
+        style.push(&mut line, tone, &escape(&self::step(step)));
+    } else {
+        let outcome = if step.ok { "ok" } else { "failed" };
+        let time = json::took_ms(step)
+            .map(|ms| format!("{ms:.3}"))
+            .unwrap_or_default();
+        let cells = [host, &step.step, outcome, &time, &step.message];
+        line.push_str(&cells.map(|cell| escape(cell).into_owned()).join("\t"));
+    }
+    line.push('\n');
+    line
+}
+
+/// That a host is connected, and by what.
+pub fn connected(host: &v1::Host) -> String {
+    let by = host
+        .transport
+        .as_deref()
+        .map(|by| format!(" by {by}"))
+        .unwrap_or_default();
+    let rtt = host
+        .rtt_ms
+        .map(|ms| format!(", round trip {}", took(ms)))
+        .unwrap_or_default();
+    match host.link() {
+        Link::Up => format!("host {} is connected{by}{rtt}", host.name),
+        link => {
+            let word = json::link(link).unwrap_or_else(|| "not tried yet".to_owned());
+            format!("host {} is not connected yet ({word})", host.name)
+        }
+    }
 }
 
 /// Sizes with a unit: `999 B`, `1.5 KiB`.
@@ -254,6 +356,20 @@ fn fact(facts: &mut Facts, name: &'static str, value: Option<String>) {
 fn moment(time: Option<&prost_types::Timestamp>) -> Option<String> {
     let time = time?;
     Some(format!("{} ({} ago)", rfc3339(time)?, rough(seconds_since(time))))
+}
+
+/// Several values in one line.
+fn some_of(values: &[String]) -> Option<String> {
+    (!values.is_empty()).then(|| values.join(" "))
+}
+
+/// A time that is to come.
+fn due(time: &prost_types::Timestamp) -> Option<String> {
+    Some(format!(
+        "{} (in {})",
+        rfc3339(time)?,
+        away::amount(seconds_until(time))
+    ))
 }
 
 /// Everything known about a job.
@@ -351,11 +467,10 @@ pub fn host_facts(host: &v1::Host) -> Facts {
     facts.push(("link", link, link_tone(host.link())));
     fact(&mut facts, "error", host.error.clone());
     fact(&mut facts, "reason", host.reason.clone());
-    fact(
-        &mut facts,
-        "next try",
-        host.next_try_at.as_ref().and_then(rfc3339),
-    );
+    fact(&mut facts, "hint", host.hint.clone());
+    fact(&mut facts, "key shown", host.key_shown.clone());
+    fact(&mut facts, "keys known", some_of(&host.keys_known));
+    fact(&mut facts, "next try", host.next_try_at.as_ref().and_then(due));
     fact(&mut facts, "address", host.address.clone());
     fact(&mut facts, "user", host.user.clone());
     fact(&mut facts, "port", host.port.map(|port| port.to_string()));

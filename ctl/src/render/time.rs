@@ -14,6 +14,16 @@ pub fn rfc3339(time: &Wire) -> Option<String> {
 
 /// Seconds since a time; 0 for one in the future.
 pub fn seconds_since(time: &Wire) -> f64 {
+    (-seconds_ahead(time)).max(0.0)
+}
+
+/// Seconds until a time; 0 for one in the past.
+pub fn seconds_until(time: &Wire) -> f64 {
+    seconds_ahead(time).max(0.0)
+}
+
+/// Seconds until a time; negative for one in the past.
+fn seconds_ahead(time: &Wire) -> f64 {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
@@ -21,7 +31,7 @@ pub fn seconds_since(time: &Wire) -> f64 {
     // Seconds of our era are exact in a double.
     #[allow(clippy::cast_precision_loss)]
     let then = time.seconds as f64 + f64::from(time.nanos) / 1e9;
-    (now - then).max(0.0)
+    then - now
 }
 
 #[cfg(test)]

@@ -11,12 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use outlast_client::{socket::Listener, v1};
 use tempfile::TempDir;
-use tokio::runtime::Runtime;
-use tonic::{Request, Response, Status, transport::Server};
+use tokio::{runtime::Runtime, sync::mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming, transport::Server};
 
+mod hosts;
 mod services;
 
 /// How long a program may take. None of these tests should need a tenth of it.
@@ -25,6 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 type Stream<T> = stream::BoxStream<'static, Result<T, Status>>;
 type Answers<Q, A> = Box<dyn FnMut(Q) -> Result<A, Status> + Send>;
 type Streams<Q, A> = Box<dyn FnMut(Q) -> Stream<A> + Send>;
+type Talks<Q, A> = Box<dyn FnMut(Streaming<Q>) -> Stream<A> + Send>;
 
 /// What the daemon answers, by call. What is not set is answered with `not_found` or `unimplemented`.
 #[derive(Default)]
@@ -38,6 +41,34 @@ pub struct Script {
     pub wait_session: Option<Streams<v1::WaitSessionRequest, v1::WaitSessionResponse>>,
     pub events: Option<Streams<v1::ReadEventsRequest, v1::ReadEventsResponse>>,
     pub daemon: Option<Answers<v1::GetDaemonRequest, v1::GetDaemonResponse>>,
+    pub attach: Option<Talks<v1::AttachSessionRequest, v1::AttachSessionResponse>>,
+    pub hosts: HashMap<String, v1::Host>,
+    /// Hosts that are away, told with every list and object.
+    pub away: Vec<v1::Away>,
+    pub add_host: Option<Answers<v1::AddHostRequest, v1::AddHostResponse>>,
+    pub remove_host: Option<Answers<v1::RemoveHostRequest, v1::RemoveHostResponse>>,
+    pub trust_host: Option<Answers<v1::TrustHostRequest, v1::TrustHostResponse>>,
+    pub check_host: Option<Talks<v1::CheckHostRequest, v1::CheckHostResponse>>,
+    pub exec_host: Option<Talks<v1::ExecHostRequest, v1::ExecHostResponse>>,
+    pub forward_host: Option<Streams<v1::ForwardHostRequest, v1::ForwardHostResponse>>,
+    /// The ssh-agent that came with each call about hosts.
+    pub agents: Arc<Mutex<Vec<Option<String>>>>,
+}
+
+/// A conversation: what the client says comes in, what is sent goes out to it.
+pub fn talk<Q, A, F>(
+    mut with: impl FnMut(Streaming<Q>, mpsc::Sender<Result<A, Status>>) -> F + Send + 'static,
+) -> Option<Talks<Q, A>>
+where
+    Q: 'static,
+    A: Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    Some(Box::new(move |requests| {
+        let (send, receive) = mpsc::channel(16);
+        tokio::spawn(with(requests, send));
+        ReceiverStream::new(receive).boxed()
+    }))
 }
 
 #[derive(Clone)]
@@ -161,6 +192,7 @@ impl Fake {
                 .add_service(v1::session_service_server::SessionServiceServer::new(
                     services.clone(),
                 ))
+                .add_service(v1::host_service_server::HostServiceServer::new(services.clone()))
                 .add_service(v1::event_service_server::EventServiceServer::new(services))
                 .serve_with_incoming(incoming)
                 .await
@@ -220,6 +252,19 @@ pub fn session(id: &str, name: &str, state: v1::SessionState) -> v1::Session {
     }
 }
 
+/// A host for tests.
+pub fn host(name: &str, link: v1::Link) -> v1::Host {
+    v1::Host {
+        name: name.to_owned(),
+        kind: "ssh".to_owned(),
+        address: Some("10.1.2.3".to_owned()),
+        user: Some("me".to_owned()),
+        port: Some(22),
+        link: link.into(),
+        ..v1::Host::default()
+    }
+}
+
 fn answered<Q, A>(answer: Option<&mut Answers<Q, A>>, request: Request<Q>) -> Result<Response<A>, Status> {
     match answer {
         Some(answer) => answer(request.into_inner()).map(Response::new),
@@ -233,6 +278,16 @@ fn streamed<Q, A>(
 ) -> Result<Response<Stream<A>>, Status> {
     match answer {
         Some(answer) => Ok(Response::new(answer(request.into_inner()))),
+        None => Err(Status::unimplemented("the test has no answer")),
+    }
+}
+
+fn talked<Q, A>(
+    talk: Option<&mut Talks<Q, A>>,
+    request: Request<Streaming<Q>>,
+) -> Result<Response<Stream<A>>, Status> {
+    match talk {
+        Some(talk) => Ok(Response::new(talk(request.into_inner()))),
         None => Err(Status::unimplemented("the test has no answer")),
     }
 }

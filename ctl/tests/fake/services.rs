@@ -1,12 +1,11 @@
 //! The services of the fake daemon: each call looks into the script.
 
-use futures::StreamExt as _;
 use outlast_client::v1::{self, Error, ErrorKind};
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::{Services, Stream, answered, streamed};
+use super::{Services, Stream, answered, streamed, talked};
 
-fn none(what: &str, name: &str) -> Status {
+pub(super) fn none(what: &str, name: &str) -> Status {
     Error::new(ErrorKind::NotFound, format!("no {what} is called {name:?}"))
         .with_hint(format!("outlast {what} list"))
         .about(name)
@@ -58,11 +57,13 @@ impl v1::job_service_server::JobService for Services {
         &self,
         _request: Request<v1::ListJobsRequest>,
     ) -> Result<Response<v1::ListJobsResponse>, Status> {
-        let mut jobs: Vec<_> = self.0.lock().unwrap().jobs.values().cloned().collect();
+        let script = self.0.lock().unwrap();
+        let mut jobs: Vec<_> = script.jobs.values().cloned().collect();
         jobs.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(Response::new(v1::ListJobsResponse {
             jobs,
             next_page_token: String::new(),
+            away: script.away.clone(),
         }))
     }
 
@@ -71,9 +72,12 @@ impl v1::job_service_server::JobService for Services {
         request: Request<v1::GetJobRequest>,
     ) -> Result<Response<v1::GetJobResponse>, Status> {
         let name = request.into_inner().job;
-        let job = self.0.lock().unwrap().jobs.get(&name).cloned();
-        match job {
-            Some(job) => Ok(Response::new(v1::GetJobResponse { job: Some(job) })),
+        let script = self.0.lock().unwrap();
+        match script.jobs.get(&name).cloned() {
+            Some(job) => Ok(Response::new(v1::GetJobResponse {
+                away: script.away.iter().find(|away| away.host == job.host).cloned(),
+                job: Some(job),
+            })),
             None => Err(none("job", &name)),
         }
     }
@@ -136,9 +140,13 @@ impl v1::session_service_server::SessionService for Services {
         &self,
         _request: Request<v1::ListSessionsRequest>,
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
-        let mut sessions: Vec<_> = self.0.lock().unwrap().sessions.values().cloned().collect();
+        let script = self.0.lock().unwrap();
+        let mut sessions: Vec<_> = script.sessions.values().cloned().collect();
         sessions.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(Response::new(v1::ListSessionsResponse { sessions }))
+        Ok(Response::new(v1::ListSessionsResponse {
+            sessions,
+            away: script.away.clone(),
+        }))
     }
 
     async fn get_session(
@@ -146,9 +154,10 @@ impl v1::session_service_server::SessionService for Services {
         request: Request<v1::GetSessionRequest>,
     ) -> Result<Response<v1::GetSessionResponse>, Status> {
         let name = request.into_inner().session;
-        let session = self.0.lock().unwrap().sessions.get(&name).cloned();
-        match session {
+        let script = self.0.lock().unwrap();
+        match script.sessions.get(&name).cloned() {
             Some(session) => Ok(Response::new(v1::GetSessionResponse {
+                away: script.away.iter().find(|away| away.host == session.host).cloned(),
                 session: Some(session),
             })),
             None => Err(none("session", &name)),
@@ -220,9 +229,9 @@ impl v1::session_service_server::SessionService for Services {
 
     async fn attach_session(
         &self,
-        _request: Request<Streaming<v1::AttachSessionRequest>>,
+        request: Request<Streaming<v1::AttachSessionRequest>>,
     ) -> Result<Response<Self::AttachSessionStream>, Status> {
-        Ok(Response::new(futures::stream::empty().boxed()))
+        talked(self.0.lock().unwrap().attach.as_mut(), request)
     }
 }
 

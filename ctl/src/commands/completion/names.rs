@@ -82,8 +82,10 @@ fn wanted(words: &[String]) -> Option<Wanted> {
         }
         if word.starts_with('-') && word.len() > 1 {
             if takes_value(command, word) {
-                // The value; when it is what is being typed, it is no name.
-                words.next()?;
+                // The value; when it is what is being typed, it is no name, but that of a host where one is asked for.
+                if words.next().is_none() {
+                    return (word == "--host").then_some(Wanted::Hosts);
+                }
             }
         } else if let Some(verb) = command.find_subcommand(word) {
             command = verb;
@@ -100,7 +102,7 @@ fn wanted(words: &[String]) -> Option<Wanted> {
         return None;
     }
     match path.as_slice() {
-        ["session", "create"] => None,
+        ["session", "create"] | ["host", "add"] => None,
         ["session", _] | ["attach"] => Some(Wanted::Sessions),
         ["job", _] => Some(Wanted::Jobs),
         ["host", _] => Some(Wanted::Hosts),
@@ -157,6 +159,8 @@ mod tests {
             ("run --name", None),
             ("run -- make", None),
             ("host show", Some(Wanted::Hosts)),
+            ("host add", None),
+            ("run --host", Some(Wanted::Hosts)),
             ("events", None),
         ] {
             assert_eq!(after(line), expected, "{line}");

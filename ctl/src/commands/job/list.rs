@@ -1,6 +1,6 @@
 //! `job list`: jobs, newest first.
 
-use outlast_client::v1::ListJobsRequest;
+use outlast_client::v1::{Away, ListJobsRequest};
 
 use crate::{
     cli::JobList,
@@ -14,6 +14,7 @@ const PAGE: u32 = 1000;
 
 pub async fn list(ctx: &Context, args: JobList) -> Result<u8> {
     let mut jobs = Vec::new();
+    let mut away: Vec<Away> = Vec::new();
     let mut request = ListJobsRequest {
         states: super::states(&args.state),
         hosts: args.host,
@@ -34,6 +35,11 @@ pub async fn list(ctx: &Context, args: JobList) -> Result<u8> {
             })
             .await?;
         jobs.extend(page.jobs);
+        for host in page.away {
+            if !away.iter().any(|known| known.host == host.host) {
+                away.push(host);
+            }
+        }
         if page.next_page_token.is_empty() || page.next_page_token == request.page_token {
             break;
         }
@@ -41,5 +47,6 @@ pub async fn list(ctx: &Context, args: JobList) -> Result<u8> {
     }
     let empty = "there are no such jobs; run one: outlast run -- CMD";
     ctx.list::<_, json::Job<'_>>(&jobs, || people::jobs(&jobs), empty)?;
+    ctx.note_away(&away);
     Ok(0)
 }

@@ -1,7 +1,20 @@
 //! `session attach`: this terminal becomes the session's.
 //!
-//! Raw mode; the alternate screen, the prefix key and the redraw are tmux's business at the other end. A broken
-//! connection keeps the screen and comes back by itself; what is typed meanwhile is kept, and Ctrl-C leaves.
+//! Raw mode; the alternate screen, the prefix key and the redraw are tmux's business at the other end.
+//!
+//! ```text
+//!   opening ──opened──► attached ──link: away──► a notice on the last row; input is refused, ~. leaves
+//!      ▲                    │ ▲                          │
+//!      │                    │ └──────── link: up ────────┘   the far end draws the screen anew
+//!      └── reconnecting ◄───┘ the connection to the daemon broke
+//! ```
+//!
+//! The screen stays meanwhile. For the first second without a daemon, which is as long as most restarts take, what is
+//! typed is kept and typed when it is back; from then on a notice says what is the matter, and input is refused.
+
+mod screen;
+
+use std::time::Duration;
 
 use outlast_client::{
     client::ClientError,
@@ -14,15 +27,19 @@ use outlast_client::{
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
+use self::screen::Screen;
 use crate::{
     cli::Attach,
     context::Context,
     error::{Failure, INTERRUPTED, Result},
-    follow::{PATIENCE, Patience, cut, ended},
+    escapes::{Escape, Escapes},
+    follow::{PATIENCE, Patience, SAY_AFTER, away, cut, ended},
+    notice::Notice,
     pump::{self, Pump, answer},
     render::json,
     terminal::{self, Keyboard, Raw},
@@ -31,8 +48,11 @@ use crate::{
 /// Messages on their way to the daemon. Typing is slow; a paste waits its turn.
 const QUEUE: usize = 64;
 
-/// What is typed while there is no connection is kept up to so many bytes.
+/// What is typed in the first second without a connection is kept up to so many bytes.
 const TYPED_AHEAD: usize = 64 << 10;
+
+/// How long the far end may take to tidy up the screen of somebody who leaves.
+const GONE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Ctrl-C, as a byte of a raw terminal.
 const CTRL_C: u8 = 3;
@@ -70,8 +90,11 @@ pub async fn of(ctx: &Context, session: v1::Session, read_only: bool) -> Result<
         ctx.note("this terminal is inside tmux: to leave the session press the prefix twice, then d");
     }
     let name = session.name.clone();
+    let host = session.host.clone();
+    let pump = Pump::start();
     let mut attachment = Attachment {
         ctx,
+        host: host.clone(),
         ran: session.state() == SessionState::Running,
         open: AttachOpen {
             session: session.id,
@@ -81,15 +104,20 @@ pub async fn of(ctx: &Context, session: v1::Session, read_only: bool) -> Result<
             utf8: terminal::is_utf8(),
         },
         resume: format!("outlast attach {name}"),
-        patience: Patience::new(PATIENCE),
-        pump: Pump::start(),
+        patience: Patience::silent(PATIENCE),
+        screen: Screen::new(pump.aside()),
+        pump,
         keyboard: Keyboard::open()?,
+        escapes: Escapes::new(),
         typed_ahead: Vec::new(),
+        attached_once: false,
+        broken_since: None,
         signals: Signals::take_over()?,
     };
     let outcome = {
         let mut raw = Raw::enter()?;
-        let outcome = attachment.run(&mut raw).await;
+        // On the heap: it is large, and part of several commands.
+        let outcome = Box::pin(attachment.run(&mut raw)).await;
         // Everything is on the screen before the mode changes.
         let _ = attachment.pump.finish().await;
         outcome
@@ -102,9 +130,15 @@ pub async fn of(ctx: &Context, session: v1::Session, read_only: bool) -> Result<
             ));
             Ok(128_u8.saturating_add(number))
         }
-        Left::Typed => {
+        Left::CutOff => {
             pump::remark(&format!(
                 "left session {name} without a connection; it goes on, come back with: outlast attach {name}\n"
+            ));
+            Ok(INTERRUPTED)
+        }
+        Left::Away => {
+            pump::remark(&format!(
+                "left session {name}; its host {host} is away, come back with: outlast attach {name}\n"
             ));
             Ok(INTERRUPTED)
         }
@@ -153,8 +187,20 @@ enum Left {
     End(Box<v1::AttachEnd>),
     /// A signal ended this process.
     Signal(u8),
-    /// Ctrl-C, while there was no connection.
-    Typed,
+    /// The user, while there was no connection to the daemon.
+    CutOff,
+    /// The user, while the host was away.
+    Away,
+}
+
+/// Why one attachment is over.
+enum Turn {
+    /// The terminal is left.
+    Left(Left),
+    /// The user wants to leave; the far end is there and is to be told.
+    Detach,
+    /// The screen has to be drawn anew.
+    Redraw,
 }
 
 /// Signals that an attached terminal answers.
@@ -185,14 +231,21 @@ impl Signals {
 
 struct Attachment<'a> {
     ctx: &'a Context,
+    host: String,
     open: AttachOpen,
     /// The program ran when the session was looked up.
     ran: bool,
     resume: String,
     patience: Patience,
+    screen: Screen,
     pump: Pump,
     keyboard: Keyboard,
+    escapes: Escapes,
     typed_ahead: Vec<u8>,
+    /// The screen is the session's. Until then it shows what the user did before.
+    attached_once: bool,
+    /// When the connection broke; none while there is one.
+    broken_since: Option<Instant>,
     signals: Signals,
 }
 
@@ -200,7 +253,10 @@ impl Attachment<'_> {
     async fn run(&mut self, raw: &mut Raw) -> Result<Left> {
         loop {
             let error = match self.connected(raw).await? {
-                Ok(left) => return Ok(left),
+                Ok(Turn::Left(left)) => return Ok(left),
+                // Gone without a word of the far end.
+                Ok(Turn::Detach) => return Ok(Left::CutOff),
+                Ok(Turn::Redraw) => continue,
                 Err(error) => error,
             };
             if !error.can_go_on() {
@@ -209,8 +265,73 @@ impl Attachment<'_> {
                     None => Err(ended(error, &self.resume)),
                 };
             }
-            if let Some(left) = self.reconnect(error).await? {
-                return Ok(left);
+            self.broken_since.get_or_insert_with(Instant::now);
+            let mut patience = std::mem::replace(&mut self.patience, Patience::silent(PATIENCE));
+            let ctx = self.ctx;
+            let back = self.meanwhile(patience.reconnect(ctx, error)).await;
+            self.patience = patience;
+            match back {
+                Ok(back) => back.map_err(|failure| failure.hint(self.resume.clone()))?,
+                Err(left) => return Ok(left),
+            }
+        }
+    }
+
+    /// Waits for something that leads to the session, and looks after the keyboard meanwhile. An error is the user, who
+    /// did not want to wait.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> std::result::Result<T, Left> {
+        let Self {
+            screen,
+            keyboard,
+            escapes,
+            typed_ahead,
+            attached_once,
+            broken_since,
+            signals,
+            ..
+        } = self;
+        let say_at = broken_since
+            .filter(|_| *attached_once)
+            .map(|since| since + SAY_AFTER);
+        tokio::pin!(work);
+        loop {
+            let silent = !screen.is_cut_off();
+            let keeps = silent && !screen.is_away();
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                () = until(say_at), if silent => {
+                    // From here on escapes count, whatever was typed before.
+                    escapes.new_line();
+                    screen.show(Notice::NoDaemon);
+                }
+                typed = keyboard.typed() => {
+                    let Ok(Some(typed)) = typed else { return Err(Left::Signal(1)) };
+                    // Nobody else can answer Ctrl-C now. In the first second nobody knows that yet.
+                    if (!silent || !*attached_once) && typed.contains(&CTRL_C) {
+                        return Err(Left::CutOff);
+                    }
+                    let mut rest: &[u8] = &typed;
+                    loop {
+                        let (passed, escape, left) = escapes.take(rest);
+                        let room = if keeps { TYPED_AHEAD.saturating_sub(typed_ahead.len()) } else { 0 };
+                        let (kept, refused) = passed.split_at(room.min(passed.len()));
+                        typed_ahead.extend_from_slice(kept);
+                        if !refused.is_empty() {
+                            screen.refuse();
+                        }
+                        match escape {
+                            Some(Escape::Leave) => return Err(Left::CutOff),
+                            // The notice is all the help there is now.
+                            Some(Escape::Help) => {}
+                            None => break,
+                        }
+                        rest = rest.get(rest.len() - left..).unwrap_or_default();
+                    }
+                }
+                _ = signals.resized.recv() => screen.resized(),
+                number = Signals::fatal(&mut signals.terminate, &mut signals.hangup) => {
+                    return Err(Left::Signal(number));
+                }
             }
         }
     }
@@ -234,28 +355,33 @@ impl Attachment<'_> {
     }
 
     /// One attachment, until it ends or its connection breaks.
-    async fn connected(&mut self, raw: &mut Raw) -> Result<std::result::Result<Left, ClientError>> {
+    async fn connected(&mut self, raw: &mut Raw) -> Result<std::result::Result<Turn, ClientError>> {
         let (send, receive) = mpsc::channel(QUEUE);
         self.open.size = Some(terminal::size());
         // The queue is new and has room.
         let _ = send.try_send(message(Input::Open(self.open.clone())));
-        if !self.typed_ahead.is_empty() {
-            let typed = std::mem::take(&mut self.typed_ahead);
-            let _ = send.try_send(message(Input::Input(typed.into())));
-        }
-        let daemon = self.ctx.daemon().await?;
-        let mut sessions = daemon.sessions();
-        let call = sessions.attach_session(ReceiverStream::new(receive));
-        let mut messages = match daemon.answer(call).await {
-            Ok(messages) => messages,
-            Err(error) => return Ok(Err(error)),
+        let opened = begin(self.ctx, receive);
+        let (mut messages, first) = match self.meanwhile(opened).await {
+            Ok(opened) => match opened? {
+                Ok((messages, Some(first))) => (messages, first),
+                Ok((_, None)) => return Ok(Err(cut())),
+                Err(error) => return Ok(Err(error)),
+            },
+            Err(left) => return Ok(Ok(Turn::Left(left))),
         };
-        let keys = send.clone();
+        if let Some(Output::Opened(opened)) = &first.event {
+            self.opened(opened, &send).await?;
+        }
+
         let Self {
             keyboard,
+            escapes,
+            typed_ahead,
             patience,
             pump,
+            screen,
             signals,
+            host,
             ..
         } = self;
         let Signals {
@@ -263,103 +389,251 @@ impl Attachment<'_> {
             terminate,
             hangup,
         } = signals;
-        let outcome = tokio::select! {
-            shown = show(&mut messages, pump, patience, raw) => return shown.map(|shown| shown.map(|end| Left::End(Box::new(end)))),
-            // Typing waits for the daemon, never the other way round: the screen goes on while input is stuck.
-            gone = type_in(keyboard, &keys) => gone,
-            () = resize(resized, &send) => Left::Signal(0),
-            number = Signals::fatal(terminate, hangup) => Left::Signal(number),
+        let mut shown = Shown {
+            host,
+            messages: &mut messages,
+            pump,
+            screen,
+            patience,
+            raw,
+            send: &send,
         };
+        if let Some(over) = shown.one(first).await? {
+            return Ok(Ok(Turn::Left(Left::End(Box::new(over)))));
+        }
+        let turn = tokio::select! {
+            end = shown.until_end() => return end.map(|end| end.map(|end| Turn::Left(Left::End(Box::new(end))))),
+            // Typing waits for the daemon, never the other way round: the screen goes on while input is stuck.
+            turn = type_in(keyboard, escapes, typed_ahead, screen, &send) => turn,
+            () = resize(resized, screen, &send) => Turn::Redraw,
+            number = Signals::fatal(terminate, hangup) => Turn::Left(Left::Signal(number)),
+        };
+        if matches!(turn, Turn::Detach) {
+            let goodbye = async {
+                let _ = send.send(message(Input::Detach(AttachDetach {}))).await;
+                shown.until_end().await
+            };
+            // Then it is the far end that says how it ended, and the screen is tidy.
+            if let Ok(Ok(Ok(end))) = timeout(GONE_WITHIN, goodbye).await {
+                return Ok(Ok(Turn::Left(Left::End(Box::new(end)))));
+            }
+            return Ok(Ok(turn));
+        }
         // Says goodbye, so that the other end need not wait for the connection to break.
         let _ = send.try_send(message(Input::Detach(AttachDetach {})));
-        Ok(Ok(outcome))
+        Ok(Ok(turn))
     }
 
-    /// Connects again, keeping what is typed. Ctrl-C or a signal leaves.
-    async fn reconnect(&mut self, error: ClientError) -> Result<Option<Left>> {
-        let Self {
-            ctx,
-            patience,
-            keyboard,
-            typed_ahead,
-            signals,
-            ..
-        } = self;
-        let back = patience.reconnect(ctx, error);
-        tokio::pin!(back);
-        loop {
-            tokio::select! {
-                outcome = &mut back => return outcome.map(|()| None).map_err(|failure| failure.hint(self.resume.clone())),
-                typed = keyboard.typed() => match typed {
-                    Ok(Some(typed)) if typed.contains(&CTRL_C) => return Ok(Some(Left::Typed)),
-                    Ok(Some(typed)) => {
-                        let room = TYPED_AHEAD.saturating_sub(typed_ahead.len()).min(typed.len());
-                        typed_ahead.extend_from_slice(typed.get(..room).unwrap_or_default());
-                    }
-                    Ok(None) | Err(_) => return Ok(Some(Left::Signal(1))),
-                },
-                number = Signals::fatal(&mut signals.terminate, &mut signals.hangup) => {
-                    return Ok(Some(Left::Signal(number)));
-                }
+    /// The attachment stands: what was typed meanwhile is typed now, unless the host is away.
+    async fn opened(
+        &mut self,
+        opened: &v1::AttachOpened,
+        send: &mpsc::Sender<AttachSessionRequest>,
+    ) -> Result<()> {
+        self.attached_once = true;
+        self.broken_since = None;
+        if let Some(session) = opened
+            .session
+            .as_ref()
+            .filter(|session| away(session.link()).is_some())
+        {
+            let notice = Notice::Away {
+                host: self.host.clone(),
+                link: session.link(),
+                error: None,
+            };
+            self.escapes.new_line();
+            if let Some(bytes) = self.screen.change(Some(notice)) {
+                self.pump.write(pump::Output::Stdout, bytes.into()).await?;
             }
+            if !std::mem::take(&mut self.typed_ahead).is_empty() {
+                self.screen.refuse();
+            }
+            return Ok(());
         }
+        if let Some(bytes) = self.screen.change(None) {
+            self.pump.write(pump::Output::Stdout, bytes.into()).await?;
+        }
+        if !self.typed_ahead.is_empty() {
+            let typed = std::mem::take(&mut self.typed_ahead);
+            // Nothing was put into the queue but the opening.
+            let _ = send.try_send(message(Input::Input(typed.into())));
+        }
+        Ok(())
     }
 }
 
-/// Shows what comes until the end is announced.
-async fn show(
-    messages: &mut Streaming<AttachSessionResponse>,
-    pump: &mut Pump,
-    patience: &mut Patience,
-    raw: &mut Raw,
-) -> Result<std::result::Result<v1::AttachEnd, ClientError>> {
-    loop {
-        match messages.message().await {
-            Ok(Some(message)) => {
-                patience.renew();
-                match message.event {
-                    Some(Output::Output(bytes)) => {
-                        raw.in_use();
-                        pump.write(pump::Output::Stdout, bytes).await?;
-                    }
-                    Some(Output::End(end)) => {
-                        // The tmux client at the other end has left and tidied up.
-                        raw.tidy();
+/// What a call brings at first: its stream and the first message, which says that the attachment stands, or why not.
+type Begun = (Streaming<AttachSessionResponse>, Option<AttachSessionResponse>);
+
+/// Calls for an attachment.
+async fn begin(
+    ctx: &Context,
+    requests: mpsc::Receiver<AttachSessionRequest>,
+) -> Result<std::result::Result<Begun, ClientError>> {
+    let daemon = ctx.daemon().await?;
+    let mut sessions = daemon.sessions();
+    let call = sessions.attach_session(ReceiverStream::new(requests));
+    let mut messages = match daemon.answer(call).await {
+        Ok(messages) => messages,
+        Err(error) => return Ok(Err(error)),
+    };
+    match messages.message().await {
+        Ok(first) => Ok(Ok((messages, first))),
+        Err(status) => Ok(Err(status.into())),
+    }
+}
+
+/// Waits until then; for ever, when there is no such time.
+async fn until(then: Option<Instant>) {
+    match then {
+        Some(then) => sleep_until(then).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What comes from the daemon, and where it goes.
+struct Shown<'a> {
+    host: &'a str,
+    messages: &'a mut Streaming<AttachSessionResponse>,
+    pump: &'a mut Pump,
+    screen: &'a Screen,
+    patience: &'a mut Patience,
+    raw: &'a mut Raw,
+    send: &'a mpsc::Sender<AttachSessionRequest>,
+}
+
+impl Shown<'_> {
+    /// Shows what comes until the end is announced.
+    async fn until_end(&mut self) -> Result<std::result::Result<v1::AttachEnd, ClientError>> {
+        loop {
+            match self.messages.message().await {
+                Ok(Some(message)) => {
+                    if let Some(end) = self.one(message).await? {
                         return Ok(Ok(end));
                     }
-                    Some(Output::Opened(_)) | None => {}
                 }
+                Ok(None) => return Ok(Err(cut())),
+                Err(status) => return Ok(Err(status.into())),
             }
-            Ok(None) => return Ok(Err(cut())),
-            Err(status) => return Ok(Err(status.into())),
+        }
+    }
+
+    /// Shows one message. An end is given back.
+    async fn one(&mut self, message: AttachSessionResponse) -> Result<Option<v1::AttachEnd>> {
+        self.patience.renew();
+        match message.event {
+            Some(Output::Output(bytes)) => {
+                self.raw.in_use();
+                self.pump.write(pump::Output::Stdout, bytes).await?;
+                self.put(self.screen.again()).await?;
+            }
+            Some(Output::Link(link)) => match away(link.link()) {
+                Some(_) => {
+                    let notice = Notice::Away {
+                        host: self.host.to_owned(),
+                        link: link.link(),
+                        error: link.error,
+                    };
+                    self.put(self.screen.change(Some(notice))).await?;
+                }
+                None => {
+                    self.put(self.screen.change(None)).await?;
+                    // It may have changed while nobody heard.
+                    let _ = self.send.try_send(message_of_size());
+                }
+            },
+            Some(Output::End(end)) => {
+                // The tmux client at the other end has left and tidied up.
+                self.raw.tidy();
+                return Ok(Some(end));
+            }
+            Some(Output::Opened(_)) | None => {}
+        }
+        Ok(None)
+    }
+
+    async fn put(&mut self, bytes: Option<Vec<u8>>) -> Result<()> {
+        match bytes {
+            Some(bytes) => {
+                self.raw.in_use();
+                self.pump.write(pump::Output::Stdout, bytes.into()).await
+            }
+            None => Ok(()),
         }
     }
 }
 
-/// Sends what is typed until the terminal is gone.
-async fn type_in(keyboard: &Keyboard, send: &mpsc::Sender<AttachSessionRequest>) -> Left {
+/// Sends what is typed until the terminal is gone or an escape asks for something. While the host is away it is refused.
+async fn type_in(
+    keyboard: &Keyboard,
+    escapes: &mut Escapes,
+    typed_ahead: &mut Vec<u8>,
+    screen: &Screen,
+    send: &mpsc::Sender<AttachSessionRequest>,
+) -> Turn {
+    let mut was_away = screen.is_away();
     loop {
         // Room first: what is not read stays in the terminal.
-        let Ok(room) = send.reserve().await else {
+        let Ok(mut room) = send.reserve().await else {
             // The call is over; how, the other direction says.
             return std::future::pending().await;
         };
-        match keyboard.typed().await {
-            Ok(Some(typed)) => room.send(message(Input::Input(typed))),
-            Ok(None) | Err(_) => return Left::Signal(1),
+        let typed = match keyboard.typed().await {
+            Ok(Some(typed)) => typed,
+            Ok(None) | Err(_) => return Turn::Left(Left::Signal(1)),
+        };
+        if screen.is_away() && !was_away {
+            // From here on escapes count, whatever was typed before.
+            escapes.new_line();
+        }
+        was_away = screen.is_away();
+        let mut rest: &[u8] = &typed;
+        loop {
+            let (passed, escape, left) = escapes.take(rest);
+            rest = rest.get(rest.len() - left..).unwrap_or_default();
+            if passed.is_empty() {
+            } else if screen.is_away() {
+                screen.refuse();
+            } else if screen.helps() {
+                // What the help stood on is drawn anew, then it is typed.
+                typed_ahead.extend(passed);
+                typed_ahead.extend_from_slice(rest);
+                return Turn::Redraw;
+            } else {
+                room.send(message(Input::Input(passed.into())));
+                match send.reserve().await {
+                    Ok(more) => room = more,
+                    Err(_over) => return std::future::pending().await,
+                }
+            }
+            match escape {
+                Some(Escape::Leave) if screen.is_away() => return Turn::Left(Left::Away),
+                Some(Escape::Leave) => return Turn::Detach,
+                // While the host is away the notice says what can be done.
+                Some(Escape::Help) if screen.is_away() => {}
+                Some(Escape::Help) => screen.show(Notice::Help),
+                None => break,
+            }
         }
     }
 }
 
 /// Sends each new size.
-async fn resize(resized: &mut Signal, send: &mpsc::Sender<AttachSessionRequest>) {
+async fn resize(resized: &mut Signal, screen: &Screen, send: &mpsc::Sender<AttachSessionRequest>) {
     while resized.recv().await.is_some() {
-        if send.send(message(Input::Resize(terminal::size()))).await.is_err() {
+        screen.resized();
+        if send.send(message_of_size()).await.is_err() {
             break;
         }
     }
     // The other direction says how it ends.
     std::future::pending::<()>().await;
+}
+
+/// The size of this terminal, for the far end.
+fn message_of_size() -> AttachSessionRequest {
+    message(Input::Resize(terminal::size()))
 }
 
 fn message(event: Input) -> AttachSessionRequest {

@@ -1,6 +1,6 @@
 //! `session list`: sessions, oldest first.
 
-use outlast_client::v1::{Activity, ListSessionsRequest};
+use outlast_client::v1::{self, Activity, ListSessionsRequest};
 
 use crate::{
     cli::SessionList,
@@ -19,8 +19,9 @@ pub async fn list(ctx: &Context, args: SessionList) -> Result<u8> {
             Vec::new()
         },
     };
-    let sessions = super::all(ctx, request).await?;
+    let v1::ListSessionsResponse { sessions, away } = super::fitting(ctx, request).await?;
     let empty = "there are no such sessions; make one: outlast session create NAME";
     ctx.list::<_, json::Session<'_>>(&sessions, || people::sessions(&sessions), empty)?;
+    ctx.note_away(&away);
     Ok(0)
 }

@@ -11,11 +11,12 @@ use crate::{
 pub async fn show(ctx: &Context, names: Names) -> Result<u8> {
     let several = names.names.len() > 1;
     each(ctx, &names.names, |name| async move {
-        let session = super::find(ctx, &name).await?;
+        let (session, away) = super::look(ctx, &name).await?;
         if ctx.global.json {
             return answer(&json::line(&json::Session::from(&session)));
         }
         ctx.facts(&people::session_facts(&session))?;
+        ctx.note_away(&away);
         if several { answer("\n") } else { Ok(()) }
     })
     .await

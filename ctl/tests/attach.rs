@@ -1,0 +1,347 @@
+//! An attached terminal while its host, or the daemon, comes and goes.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs)]
+
+mod fake;
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Instant,
+};
+
+use fake::{Fake, Script, outlast, session, talk};
+use outlast_client::v1::{
+    self, AttachEndReason, AttachSessionRequest, AttachSessionResponse, Error, ErrorKind, Link, SessionState,
+    attach_session_request::Event as Said, attach_session_response::Event as Tell,
+};
+use outlast_testkit::{DEADLINE, Pty, wait_until};
+use tokio::sync::{Notify, mpsc};
+use tonic::{Status, Streaming};
+
+const ID: &str = "11111111-5d30-480b-9343-05dfe31fdd1a";
+const AWAY: &str = "outlast: host build1 is away (timed out); trying to come back, ~. leaves";
+
+type Answers = mpsc::Sender<Result<AttachSessionResponse, Status>>;
+
+async fn tell(answers: &Answers, event: Tell) {
+    let _ = answers
+        .send(Ok(AttachSessionResponse { event: Some(event) }))
+        .await;
+}
+
+fn web(link: Link) -> v1::Session {
+    v1::Session {
+        host: "build1".to_owned(),
+        link: link.into(),
+        ..session(ID, "web", SessionState::Running)
+    }
+}
+
+fn end(reason: AttachEndReason, session: v1::Session) -> Tell {
+    Tell::End(v1::AttachEnd {
+        reason: reason.into(),
+        session: Some(session),
+    })
+}
+
+fn link(link: Link) -> Tell {
+    Tell::Link(v1::AttachLink {
+        link: link.into(),
+        error: (link != Link::Up).then(|| "timed out".to_owned()),
+    })
+}
+
+/// A session as the daemon shows it. What is typed is noted and shown; some bytes do something:
+/// `D` the host goes away, `U` (by the test) it is back, `K` the connection breaks, `X` the program ends.
+#[derive(Clone, Default)]
+struct Far {
+    /// Input and sizes, as text.
+    said: Arc<Mutex<String>>,
+    /// How often it was attached to.
+    attached: Arc<Mutex<u32>>,
+    /// The host is back.
+    up: Arc<Notify>,
+    /// No attachment is answered until then.
+    back: Arc<Mutex<Option<Arc<Notify>>>>,
+    /// What an attachment is opened with.
+    opened: Arc<Mutex<Option<Link>>>,
+}
+
+impl Far {
+    fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    fn wait_said(&self, wanted: &str) {
+        wait_until(DEADLINE, wanted, || self.said().contains(wanted).then_some(()));
+    }
+
+    fn attached(&self) -> u32 {
+        *self.attached.lock().unwrap()
+    }
+
+    async fn serve(self, mut requests: Streaming<AttachSessionRequest>, answers: Answers) {
+        let Ok(Some(AttachSessionRequest {
+            event: Some(Said::Open(open)),
+        })) = requests.message().await
+        else {
+            return;
+        };
+        assert_eq!(open.session, ID);
+        let number = {
+            let mut attached = self.attached.lock().unwrap();
+            *attached += 1;
+            *attached
+        };
+        let back = self.back.lock().unwrap().clone();
+        if let Some(back) = back.filter(|_| number > 1) {
+            back.notified().await;
+        }
+        let now = self.opened.lock().unwrap().unwrap_or(Link::Up);
+        tell(
+            &answers,
+            Tell::Opened(v1::AttachOpened {
+                session: Some(web(now)),
+            }),
+        )
+        .await;
+        if now != Link::Up {
+            tell(&answers, link(now)).await;
+        }
+        tell(&answers, Tell::Output(format!("screen {number}\r\n").into())).await;
+        loop {
+            let message = tokio::select! {
+                message = requests.message() => message,
+                () = self.up.notified() => {
+                    tell(&answers, link(Link::Up)).await;
+                    tell(&answers, Tell::Output("drawn anew\r\n".into())).await;
+                    continue;
+                }
+            };
+            let Ok(Some(AttachSessionRequest { event: Some(event) })) = message else {
+                return;
+            };
+            let typed = match event {
+                Said::Input(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                Said::Resize(size) => format!("[{}x{}]", size.columns, size.rows),
+                Said::Detach(_) => {
+                    self.said.lock().unwrap().push_str("[detach]");
+                    tell(&answers, end(AttachEndReason::Detached, web(Link::Up))).await;
+                    return;
+                }
+                Said::Open(_) => panic!("opened twice"),
+            };
+            self.said.lock().unwrap().push_str(&typed);
+            match typed.as_str() {
+                "D" => tell(&answers, link(Link::Backoff)).await,
+                "K" => return,
+                "S" => {
+                    let stop = Error::new(ErrorKind::Stopping, "outlastd is stopping").into_status();
+                    let _ = answers.send(Err(stop)).await;
+                    return;
+                }
+                "X" => {
+                    let over = v1::Session {
+                        state: SessionState::Exited.into(),
+                        exit_code: Some(9),
+                        ..web(Link::Up)
+                    };
+                    tell(&answers, end(AttachEndReason::Exited, over)).await;
+                    return;
+                }
+                _ => {
+                    let shown = format!("<{}>", typed.escape_debug());
+                    tell(&answers, Tell::Output(shown.into())).await;
+                }
+            }
+        }
+    }
+}
+
+fn attached() -> (Fake, Far, Pty) {
+    attached_to(Far::default())
+}
+
+fn attached_to(far: Far) -> (Fake, Far, Pty) {
+    let served = far.clone();
+    let fake = Fake::start(Script {
+        sessions: [("web", web(Link::Up)), (ID, web(Link::Up))]
+            .map(|(name, session)| (name.to_owned(), session))
+            .into(),
+        attach: talk(move |requests, answers| served.clone().serve(requests, answers)),
+        ..Script::default()
+    });
+    let mut command = outlast(fake.home(), &["--no-start", "session", "attach", "web"]);
+    command.env("TERM", "xterm");
+    let pty = Pty::start(&command);
+    pty.wait_text("screen 1");
+    (fake, far, pty)
+}
+
+fn seen(pty: &Pty) -> String {
+    String::from_utf8_lossy(&pty.seen()).into_owned()
+}
+
+fn bells(pty: &Pty) -> usize {
+    pty.seen().iter().filter(|byte| **byte == 7).count()
+}
+
+#[test]
+fn while_the_host_is_away_a_line_says_so_and_input_is_refused_not_kept() {
+    let (_fake, far, mut pty) = attached();
+    pty.write(b"a");
+    pty.wait_text("<a>");
+    pty.write(b"D");
+    pty.wait_text(AWAY);
+    // On the last row, in reverse, with the cursor put back.
+    let shown = seen(&pty);
+    let line = format!("\u{1b}7\u{1b}(B\u{f}\u{1b}[m\u{1b}[24;1H\u{1b}[2K\u{1b}[7m {AWAY} \u{1b}[m\u{1b}8");
+    assert!(shown.contains(&line), "{}", shown.escape_debug());
+    let began = Instant::now();
+    pty.write(b"lost words\r");
+    pty.wait_for("the bell", |bytes| bytes.contains(&7));
+    pty.write(b"\x03");
+    // The line goes where the last row is.
+    pty.resize(100, 30);
+    pty.wait_text("\u{1b}[30;1H\u{1b}[2K\u{1b}[7m outlast: host build1 is away");
+    far.up.notify_one();
+    pty.wait_text("drawn anew");
+    assert!(
+        seen(&pty).contains("\u{1b}[30;1H\u{1b}[2K\u{1b}[m\u{1b}8drawn anew"),
+        "{}",
+        seen(&pty).escape_debug()
+    );
+    far.wait_said("[100x30]");
+    pty.write(b"b");
+    pty.wait_text("<b>");
+    let most = 1 + usize::try_from(began.elapsed().as_secs()).unwrap();
+    assert!(bells(&pty) <= most, "the bell rings at most once a second");
+    assert!(
+        far.said().starts_with("aD[100x30]") && far.said().ends_with('b'),
+        "{}",
+        far.said()
+    );
+    assert!(
+        !far.said().contains("lost") && !far.said().contains('\u{3}'),
+        "{}",
+        far.said()
+    );
+    assert_eq!(far.attached(), 1);
+    pty.write(b"X");
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(9));
+    pty.wait_text("session web exited with exit code 9");
+}
+
+#[test]
+fn while_the_host_is_away_the_escape_leaves_whatever_was_typed_before() {
+    let (_fake, far, mut pty) = attached();
+    let raw = pty.modes();
+    pty.write(b"D");
+    pty.wait_text(AWAY);
+    // The D was no end of a line.
+    pty.write(b"~.");
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(130));
+    pty.wait_text("left session web; its host build1 is away, come back with: outlast attach web");
+    assert_ne!(pty.modes().local_modes, raw.local_modes);
+    assert!(!far.said().contains('~'), "{}", far.said());
+}
+
+#[test]
+fn a_session_whose_host_is_away_from_the_start_says_so_and_comes_back() {
+    let far = Far::default();
+    *far.opened.lock().unwrap() = Some(Link::Down);
+    let (_fake, far, mut pty) = attached_to(far);
+    pty.wait_text(AWAY);
+    pty.write(b"q");
+    pty.wait_for("the bell", |bytes| bytes.contains(&7));
+    far.up.notify_one();
+    pty.wait_text("drawn anew");
+    pty.write(b"y");
+    pty.wait_text("<y>");
+    assert!(!far.said().contains('q'), "{}", far.said());
+}
+
+#[test]
+fn escapes_at_the_beginning_of_a_line_leave_help_and_type_a_tilde() {
+    let (_fake, far, mut pty) = attached();
+    pty.write(b"~~\r");
+    pty.wait_text("<~\\r>");
+    pty.write(b"cd ~.\r");
+    pty.wait_text("<cd ~.\\r>");
+    pty.write(b"~?");
+    pty.wait_text("after Enter, ~. leaves, ~~ types ~, ~? shows this; Ctrl-B d leaves");
+    // The next key takes the help away: the screen is drawn anew, and the key is typed.
+    pty.write(b"k");
+    pty.wait_text("screen 2");
+    pty.wait_text("<k>");
+    pty.write(b"\r");
+    far.wait_said("k\r");
+    pty.write(b"~.");
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(0));
+    pty.wait_text("detached from session web; it goes on, come back with: outlast attach web");
+    assert!(far.said().ends_with("k\r[detach]"), "{}", far.said());
+}
+
+#[test]
+fn what_is_typed_into_a_restart_is_typed_when_the_daemon_is_back() {
+    let back = Arc::new(Notify::new());
+    let far = Far::default();
+    *far.back.lock().unwrap() = Some(Arc::clone(&back));
+    let (_fake, far, mut pty) = attached_to(far);
+    pty.write(b"K");
+    wait_until(DEADLINE, "the second attachment", || {
+        (far.attached() == 2).then_some(())
+    });
+    pty.write(b"ls\x03\r");
+    back.notify_one();
+    pty.wait_text("screen 2");
+    pty.write(b"z");
+    pty.wait_text("<z>");
+    // Where the machine was slower than the second it is kept for, it was refused, and the screen said why.
+    if !seen(&pty).contains("the connection to outlastd broke") {
+        assert_eq!(far.said(), "Kls\u{3}\rz");
+    }
+}
+
+#[test]
+fn once_the_screen_says_that_the_daemon_is_away_input_is_refused() {
+    let back = Arc::new(Notify::new());
+    let far = Far::default();
+    *far.back.lock().unwrap() = Some(Arc::clone(&back));
+    let (_fake, far, mut pty) = attached_to(far);
+    pty.write(b"K");
+    pty.wait_text("outlast: the connection to outlastd broke; trying to come back, ~. leaves");
+    pty.write(b"rm\r");
+    pty.wait_for("the bell", |bytes| bytes.contains(&7));
+    back.notify_one();
+    pty.wait_text("screen 2");
+    pty.write(b"z");
+    pty.wait_text("<z>");
+    assert_eq!(far.said(), "Kz");
+    assert!(!seen(&pty).contains("error"), "{}", seen(&pty));
+}
+
+#[test]
+fn without_the_daemon_ctrl_c_and_the_escape_leave() {
+    for keys in [&b"\x03"[..], b"~."] {
+        let far = Far::default();
+        *far.back.lock().unwrap() = Some(Arc::new(Notify::new()));
+        let (_fake, _far, mut pty) = attached_to(far);
+        pty.write(b"K");
+        pty.wait_text("the connection to outlastd broke");
+        pty.write(keys);
+        assert_eq!(pty.wait_exit(DEADLINE).code(), Some(130));
+        pty.wait_text(
+            "left session web without a connection; it goes on, come back with: outlast attach web",
+        );
+    }
+}
+
+#[test]
+fn an_announced_stop_ends_it_with_7_and_the_way_back() {
+    let (_fake, _far, mut pty) = attached();
+    pty.write(b"S");
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(7));
+    pty.wait_text("error: outlastd is stopping");
+    pty.wait_text("hint: outlast attach web");
+}

@@ -1,0 +1,668 @@
+//! Programs, shells and forwarded ports on hosts, for as long as somebody is there.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs)]
+
+mod fake;
+
+use std::{
+    io::{Read as _, Write as _},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+};
+
+use fake::{Fake, Script, finish, outlast, talk};
+use futures::{StreamExt as _, stream};
+use outlast_client::v1::{
+    self, Error, ErrorKind, ExecHostRequest, ExecHostResponse, Link, exec_host_request::Event as Said,
+    exec_host_response::Event as Tell, forward_host_response,
+};
+use outlast_testkit::{DEADLINE, Pty, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+type Heard<T> = Arc<Mutex<Vec<T>>>;
+type Answers = mpsc::Sender<Result<ExecHostResponse, Status>>;
+
+async fn tell(answers: &Answers, event: Tell) {
+    let _ = answers.send(Ok(ExecHostResponse { event: Some(event) })).await;
+}
+
+fn ended(exit_code: Option<i32>, signal: Option<i32>, reason: Option<&str>) -> Tell {
+    Tell::Ended(v1::ExecEnded {
+        exit_code,
+        signal,
+        reason: reason.map(str::to_owned),
+    })
+}
+
+/// The next thing the client says. None when it hung up.
+async fn hear(requests: &mut Streaming<ExecHostRequest>) -> Option<Said> {
+    requests.message().await.ok().flatten()?.event
+}
+
+/// A daemon whose programs do what `program` does, with what was asked for first.
+fn daemon<F>(
+    program: impl Fn(Streaming<ExecHostRequest>, Answers) -> F + Send + 'static,
+) -> (Fake, Heard<v1::ExecOpen>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let opened = Heard::default();
+    let kept = Arc::clone(&opened);
+    let program = Arc::new(Mutex::new(program));
+    let fake = Fake::start(Script {
+        exec_host: talk(move |mut requests, answers| {
+            let (kept, program) = (Arc::clone(&kept), Arc::clone(&program));
+            async move {
+                let Some(Said::Open(open)) = hear(&mut requests).await else {
+                    panic!("it does not begin with what to run")
+                };
+                kept.lock().unwrap().push(open);
+                tell(&answers, Tell::Begun(v1::ExecBegun { pid: 42 })).await;
+                let running = program.lock().unwrap()(requests, answers);
+                running.await;
+            }
+        }),
+        ..Script::default()
+    });
+    (fake, opened)
+}
+
+fn start(fake: &Fake, args: &[&str]) -> Child {
+    let mut command = outlast(fake.home(), &["--no-start", "host", "exec"]);
+    command
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+#[test]
+fn stdin_goes_there_and_both_outputs_and_the_exit_code_come_back_to_the_byte() {
+    let (fake, opened) = daemon(|mut requests, answers| async move {
+        let mut size = 0;
+        loop {
+            match hear(&mut requests).await {
+                Some(Said::Stdin(bytes)) => {
+                    size += bytes.len();
+                    assert!(bytes.len() <= 1 << 20);
+                    tell(&answers, Tell::Stdout(bytes)).await;
+                }
+                Some(Said::StdinEof(true)) => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        tell(&answers, Tell::Stderr(format!("{size} bytes\n").into())).await;
+        tell(&answers, ended(Some(7), None, None)).await;
+    });
+    let sent: Vec<u8> = (0..1_000_003_u32)
+        .map(|n| u8::try_from((n.wrapping_mul(7919) >> 3) & 0xff).unwrap())
+        .collect();
+    let mut child = start(
+        &fake,
+        &[
+            "build1",
+            "-e",
+            "A=b c",
+            "--cwd",
+            "/tmp",
+            "--",
+            "sh",
+            "-c",
+            "cat; exit 7",
+            "--json",
+            "",
+        ],
+    );
+    let mut stdin = child.stdin.take().unwrap();
+    let bytes = sent.clone();
+    let writer = std::thread::spawn(move || stdin.write_all(&bytes).unwrap());
+    let ran = finish(child);
+    writer.join().unwrap();
+    assert_eq!((ran.code, ran.err.as_str()), (7, "1000003 bytes\n"));
+    assert!(ran.out == sent, "stdout differs");
+    let open = opened.lock().unwrap().remove(0);
+    assert_eq!(open.host, "build1");
+    assert_eq!(open.command, ["sh", "-c", "cat; exit 7", "--json", ""]);
+    assert_eq!(open.cwd.as_deref(), Some("/tmp"));
+    assert_eq!(open.env, [("A".to_owned(), "b c".to_owned())].into());
+    assert!(open.base_env.is_empty(), "what is here means nothing there");
+    assert_eq!(open.terminal, None);
+}
+
+#[test]
+fn on_this_machine_it_runs_here_with_what_is_set_here() {
+    let (fake, opened) = daemon(|_requests, answers| async move {
+        tell(&answers, ended(Some(0), None, None)).await;
+    });
+    let ran = fake.outlast(&["host", "exec", "local", "true"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let ran = fake.outlast(&["host", "exec", "build1", "true"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    let opened = opened.lock().unwrap();
+    assert_eq!(opened[0].cwd.as_deref(), fake.home().path().to_str());
+    assert!(opened[0].base_env.contains_key("PATH"));
+    assert_eq!(opened[1].cwd, None);
+    let ran = fake.outlast(&["host", "exec", "build1", "--cwd", "here", "true"]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+}
+
+#[test]
+fn the_exit_code_is_the_programs_or_that_of_a_shell_that_cannot_start_it() {
+    for (exit_code, signal, reason, code, err) in [
+        (Some(0), None, None, 0, ""),
+        (Some(255), None, None, 255, ""),
+        (None, Some(9), None, 137, ""),
+        (
+            Some(127),
+            None,
+            Some("no such program"),
+            127,
+            "error: nosuch: no such program\n",
+        ),
+        (
+            Some(126),
+            None,
+            Some("permission denied"),
+            126,
+            "error: nosuch: permission denied\n",
+        ),
+    ] {
+        let (fake, _) = daemon(move |_requests, answers| async move {
+            tell(&answers, ended(exit_code, signal, reason)).await;
+        });
+        let ran = fake.outlast(&["host", "exec", "build1", "--", "nosuch"]);
+        assert_eq!((ran.code, ran.err.as_str()), (code, err));
+    }
+}
+
+#[test]
+fn failures_of_its_own_are_125_and_say_what_survives() {
+    for (error, code, err) in [
+        (
+            Error::new(ErrorKind::NotFound, "no host is called \"x\"").with_hint("outlast host list"),
+            125,
+            "error: no host is called \"x\"\nhint: outlast host list\n",
+        ),
+        (
+            Error::new(ErrorKind::Unreachable, "host x is away: timed out"),
+            125,
+            "error: host x is away: timed out\nhint: work that survives a broken connection: \
+             outlast run --host x -- CMD, or outlast session create\n",
+        ),
+        (Error::new(ErrorKind::Usage, "bad"), 2, "error: bad\n"),
+    ] {
+        for begun in [false, true] {
+            let error = error.clone();
+            let fake = Fake::start(Script {
+                exec_host: talk(move |_requests, answers: Answers| {
+                    let error = error.clone();
+                    async move {
+                        if begun {
+                            tell(&answers, Tell::Begun(v1::ExecBegun { pid: 42 })).await;
+                            tell(&answers, Tell::Stdout("half".into())).await;
+                        }
+                        let _ = answers.send(Err(error.into_status())).await;
+                    }
+                }),
+                ..Script::default()
+            });
+            let ran = fake.outlast(&["host", "exec", "x", "true"]);
+            assert_eq!((ran.code, ran.err.as_str()), (code, err));
+            assert_eq!(ran.text(), if begun { "half" } else { "" });
+        }
+    }
+    // It is not asked for again: a program must not run twice.
+    let (fake, opened) = daemon(|_requests, _answers| async {});
+    let ran = fake.outlast(&["host", "exec", "x", "true"]);
+    assert_eq!(ran.code, 125);
+    assert!(
+        ran.err.starts_with(
+            "error: the connection to outlastd broke; how the program on host x ended is not known\n"
+        ),
+        "{}",
+        ran.err
+    );
+    assert_eq!(opened.lock().unwrap().len(), 1);
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+/// A program that says that it runs and notes each signal; it ends by the one that is named.
+fn trapped(last: i32, end: fn() -> Tell) -> (Fake, Heard<i32>, Arc<Mutex<bool>>) {
+    let signals = Heard::default();
+    let hung_up = Arc::new(Mutex::new(false));
+    let (kept, gone) = (Arc::clone(&signals), Arc::clone(&hung_up));
+    let (fake, _) = daemon(move |mut requests, answers| {
+        let (signals, hung_up) = (Arc::clone(&kept), Arc::clone(&gone));
+        async move {
+            tell(&answers, Tell::Stdout("ready\n".into())).await;
+            loop {
+                match hear(&mut requests).await {
+                    Some(Said::Signal(number)) => {
+                        signals.lock().unwrap().push(number);
+                        tell(&answers, Tell::Stdout("signal\n".into())).await;
+                        if number == last {
+                            tell(&answers, end()).await;
+                        }
+                    }
+                    Some(_) => {}
+                    None => {
+                        *hung_up.lock().unwrap() = true;
+                        return;
+                    }
+                }
+            }
+        }
+    });
+    (fake, signals, hung_up)
+}
+
+fn wait_line(child: &mut Child, line: &str) {
+    assert_eq!(read_line(child), line);
+}
+
+fn read_line(child: &mut Child) -> String {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        let mut byte = [0];
+        child.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+        line.extend(byte);
+    }
+    String::from_utf8(line).unwrap()
+}
+
+#[test]
+fn the_first_ctrl_c_is_the_programs() {
+    let (fake, signals, _) = trapped(2, || ended(Some(3), None, None));
+    let mut child = start(&fake, &["build1", "x"]);
+    wait_line(&mut child, "ready\n");
+    send(&child, Signal::INT);
+    let ran = finish(child);
+    assert_eq!((ran.code, ran.err.as_str()), (3, ""), "it handled it");
+    assert_eq!(*signals.lock().unwrap(), [2]);
+
+    let (fake, signals, _) = trapped(15, || ended(None, Some(15), None));
+    let mut child = start(&fake, &["build1", "x"]);
+    wait_line(&mut child, "ready\n");
+    send(&child, Signal::QUIT);
+    wait_line(&mut child, "signal\n");
+    send(&child, Signal::TERM);
+    assert_eq!(finish(child).code, 143);
+    assert_eq!(*signals.lock().unwrap(), [3, 15]);
+}
+
+#[test]
+fn the_second_ctrl_c_within_a_second_leaves_and_the_daemon_hears_of_it() {
+    let (fake, signals, hung_up) = trapped(0, || ended(Some(0), None, None));
+    let mut child = start(&fake, &["build1", "x"]);
+    wait_line(&mut child, "ready\n");
+    send(&child, Signal::INT);
+    wait_line(&mut child, "signal\n");
+    // Again and again, because the machine may be too busy for two within a second.
+    let stdout = child.stdout.take().unwrap();
+    wait_until(DEADLINE, "the second Ctrl-C", || {
+        send(&child, Signal::INT);
+        child.try_wait().unwrap()
+    });
+    drop(stdout);
+    let ran = finish(child);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (130, "left host build1; x is ended there\n")
+    );
+    assert!(signals.lock().unwrap().iter().all(|number| *number == 2));
+    wait_until(DEADLINE, "the client to hang up", || {
+        hung_up.lock().unwrap().then_some(())
+    });
+}
+
+#[test]
+fn a_program_that_reads_nothing_ends_while_stdin_goes_on() {
+    let (fake, _) = daemon(|_requests, answers| async move {
+        tell(&answers, ended(Some(4), None, None)).await;
+    });
+    let mut child = start(&fake, &["build1", "x"]);
+    let stdin = child.stdin.take();
+    assert_eq!(finish(child).code, 4);
+    drop(stdin);
+}
+
+#[test]
+fn nobody_reading_stdout_ends_it_quietly() {
+    let (fake, _) = daemon(|_requests, answers| async move {
+        while answers
+            .send(Ok(ExecHostResponse {
+                event: Some(Tell::Stdout(vec![b'y'; 100_000].into())),
+            }))
+            .await
+            .is_ok()
+        {}
+    });
+    let mut child = start(&fake, &["build1", "yes"]);
+    drop(child.stdout.take());
+    let ran = finish(child);
+    assert_eq!((ran.code, ran.err.as_str()), (141, ""));
+}
+
+#[test]
+fn for_programs_output_and_end_are_one_object_a_line() {
+    let (fake, _) = daemon(|_requests, answers| async move {
+        tell(&answers, Tell::Stdout("a\n".into())).await;
+        tell(&answers, Tell::Stderr(vec![0xff].into())).await;
+        tell(&answers, ended(None, Some(9), None)).await;
+    });
+    let ran = fake.outlast(&["--json", "host", "exec", "build1", "x"]);
+    assert_eq!(ran.code, 137);
+    let lines: Vec<serde_json::Value> = ran
+        .text()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        lines,
+        [
+            json!({"kind": "output", "stream": "stdout", "data": "a\n", "data_base64": null}),
+            json!({"kind": "output", "stream": "stderr", "data": null, "data_base64": "/w=="}),
+            json!({"kind": "end", "exit_code": null, "signal": 9, "reason": null}),
+        ]
+    );
+}
+
+/// What was said, as text: input as it is, sizes in brackets.
+fn shell() -> (Fake, Heard<v1::ExecOpen>, Heard<String>) {
+    let said = Heard::default();
+    let kept = Arc::clone(&said);
+    let (fake, opened) = daemon(move |mut requests, answers| {
+        let said = Arc::clone(&kept);
+        async move {
+            tell(&answers, Tell::Stdout("there$ ".into())).await;
+            while let Some(event) = hear(&mut requests).await {
+                let text = match event {
+                    Said::Stdin(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+                    Said::Resize(size) => format!("[{}x{}]", size.columns, size.rows),
+                    other => panic!("{other:?}"),
+                };
+                said.lock().unwrap().push(text.clone());
+                match text.as_str() {
+                    "\u{4}" => return tell(&answers, ended(Some(3), None, None)).await,
+                    "!" => {
+                        let error = Error::new(ErrorKind::Unreachable, "host build1 is away: timed out");
+                        let _ = answers.send(Err(error.into_status())).await;
+                        return;
+                    }
+                    _ => {
+                        let shown = format!("<{}>", text.escape_debug());
+                        tell(&answers, Tell::Stdout(shown.into())).await;
+                    }
+                }
+            }
+        }
+    });
+    (fake, opened, said)
+}
+
+fn at_terminal(fake: &Fake, args: &[&str]) -> Pty {
+    let mut command = outlast(fake.home(), &["--no-start"]);
+    command.args(args).env("TERM", "xterm-mine");
+    Pty::start(&command)
+}
+
+fn seen(pty: &Pty) -> String {
+    String::from_utf8_lossy(&pty.seen()).into_owned()
+}
+
+#[test]
+fn a_shell_has_the_terminal_until_it_ends() {
+    let (fake, opened, said) = shell();
+    let mut pty = at_terminal(&fake, &["host", "shell", "build1", "--cwd", "/srv"]);
+    pty.wait_text("there$ ");
+    let raw = pty.modes();
+    pty.write(b"\x03");
+    pty.wait_text("<\\u{3}>");
+    pty.resize(100, 40);
+    pty.wait_text("<[100x40]>");
+    pty.write(b"\x04");
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(3));
+    assert_ne!(pty.modes().local_modes, raw.local_modes);
+    assert_eq!(*said.lock().unwrap(), ["\u{3}", "[100x40]", "\u{4}"]);
+    let open = opened.lock().unwrap().remove(0);
+    assert!(open.command.is_empty() && open.base_env.is_empty());
+    assert_eq!(open.cwd.as_deref(), Some("/srv"));
+    let terminal = open.terminal.unwrap();
+    assert_eq!(
+        (terminal.columns, terminal.rows, terminal.term.as_str()),
+        (80, 24, "xterm-mine")
+    );
+    // It ended by itself: nothing is drawn over what it left.
+    assert!(!seen(&pty).contains("\u{1b}["), "{}", seen(&pty).escape_debug());
+}
+
+#[test]
+fn escapes_of_a_shell_are_those_of_ssh() {
+    let (fake, _, said) = shell();
+    let mut pty = at_terminal(&fake, &["host", "shell", "build1"]);
+    let before = pty.modes();
+    pty.wait_text("there$ ");
+    pty.write(b"~?");
+    pty.wait_text("~.  leave");
+    pty.write(b"~~x\r");
+    pty.wait_text("<~x\\r>");
+    pty.write(b"~.");
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(130));
+    pty.wait_text("left host build1; the shell is ended");
+    assert_eq!(pty.modes().local_modes, before.local_modes);
+    assert_eq!(said.lock().unwrap().concat(), "~x\r");
+}
+
+#[test]
+fn a_shell_whose_connection_breaks_says_so_and_gives_the_terminal_back() {
+    let (fake, _, _) = shell();
+    let mut pty = at_terminal(&fake, &["host", "shell", "build1"]);
+    let before = pty.modes();
+    pty.wait_text("there$ ");
+    pty.write(b"!");
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(125));
+    pty.wait_text("error: host build1 is away: timed out");
+    pty.wait_text("outlast session create");
+    assert_eq!(pty.modes().local_modes, before.local_modes);
+    // It was on the main screen, where leaving the other one would move the cursor.
+    assert!(
+        !seen(&pty).contains("\u{1b}[?1049l"),
+        "{}",
+        seen(&pty).escape_debug()
+    );
+
+    let mut pty = at_terminal(&fake, &["host", "shell", "build1"]);
+    let before = pty.modes();
+    pty.wait_text("there$ ");
+    pty.signal(Signal::TERM);
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(143));
+    assert_eq!(pty.modes().local_modes, before.local_modes);
+}
+
+#[test]
+fn a_shell_without_a_terminal_names_what_does_without() {
+    let (fake, opened, _) = shell();
+    let ran = fake.outlast(&["host", "shell", "build1"]);
+    assert_eq!((ran.code, ran.text().as_str()), (2, ""));
+    assert!(
+        ran.err.contains("hint: outlast host exec build1 -- CMD"),
+        "{}",
+        ran.err
+    );
+    assert!(opened.lock().unwrap().is_empty());
+}
+
+fn listening(port: u32) -> Result<v1::ForwardHostResponse, Status> {
+    event(forward_host_response::Event::Listening(v1::ForwardListening {
+        address: "127.0.0.1".to_owned(),
+        port,
+    }))
+}
+
+fn event(event: forward_host_response::Event) -> Result<v1::ForwardHostResponse, Status> {
+    Ok(v1::ForwardHostResponse { event: Some(event) })
+}
+
+fn forward(fake: &Fake, args: &[&str]) -> Command {
+    let mut command = outlast(fake.home(), &["--no-start"]);
+    command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn ports_are_forwarded_until_ctrl_c() {
+    use forward_host_response::Event;
+    let asked = Heard::default();
+    let kept = Arc::clone(&asked);
+    let fake = Fake::start(Script {
+        forward_host: Some(Box::new(move |request: v1::ForwardHostRequest| {
+            let port = if request.local_port == 0 {
+                40_001
+            } else {
+                request.local_port
+            };
+            kept.lock().unwrap().push(request);
+            let told = [
+                listening(port),
+                event(Event::Link(Link::Up.into())),
+                event(Event::Link(Link::Backoff.into())),
+                event(Event::Link(Link::Up.into())),
+                event(Event::Problem("db:5432 refused the \u{1b}connection".to_owned())),
+            ];
+            stream::iter(told).chain(stream::pending()).boxed()
+        })),
+        ..Script::default()
+    });
+    let mut child = forward(
+        &fake,
+        &[
+            "host",
+            "forward",
+            "build1",
+            "8080:80",
+            "0:[::1]:443",
+            "--address",
+            "127.0.0.2",
+        ],
+    )
+    .spawn()
+    .unwrap();
+    // They come to listen in any order.
+    let mut lines = [read_line(&mut child), read_line(&mut child)];
+    lines.sort();
+    assert_eq!(
+        lines,
+        [
+            "forwarding 127.0.0.1:40001 to [::1]:443 by way of build1\n",
+            "forwarding 127.0.0.1:8080 to build1:80\n"
+        ]
+    );
+    // Both have told all there is before the end: the problem of the second comes last.
+    let mut stderr = child.stderr.take().unwrap();
+    let mut err = String::new();
+    while err.matches("warning").count() < 2 {
+        let mut byte = [0];
+        stderr.read_exact(&mut byte).unwrap();
+        err.push(char::from(byte[0]));
+    }
+    send(&child, Signal::INT);
+    child.stderr = Some(stderr);
+    let ran = finish(child);
+    assert_eq!(ran.code, 130);
+    assert!(
+        ran.err.ends_with("no longer forwarding to host build1\n"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        err.contains("outlast: host build1 is away (backoff); connections wait\n"),
+        "{err}"
+    );
+    assert!(err.contains("outlast: host build1 is back\n"), "{err}");
+    assert!(
+        err.contains("warning: db:5432 refused the \\econnection"),
+        "{err}"
+    );
+    let mut asked = asked.lock().unwrap();
+    asked.sort_by_key(|request| request.local_port);
+    assert_eq!(
+        asked[0],
+        v1::ForwardHostRequest {
+            host: "build1".to_owned(),
+            local_address: Some("127.0.0.2".to_owned()),
+            local_port: 0,
+            remote_address: Some("::1".to_owned()),
+            remote_port: 443,
+        }
+    );
+}
+
+#[test]
+fn after_a_break_the_same_port_is_asked_for_and_an_announced_stop_names_the_command() {
+    let asked = Heard::default();
+    let kept = Arc::clone(&asked);
+    let fake = Fake::start(Script {
+        forward_host: Some(Box::new(move |request: v1::ForwardHostRequest| {
+            let mut asked = kept.lock().unwrap();
+            asked.push(request.local_port);
+            if asked.len() < 3 {
+                stream::iter([listening(40_001)]).boxed()
+            } else {
+                let stop = Error::new(ErrorKind::Stopping, "outlastd is stopping").into_status();
+                stream::iter([listening(40_001), Err(stop)]).boxed()
+            }
+        })),
+        ..Script::default()
+    });
+    let ran = finish(
+        forward(&fake, &["host", "forward", "build1", "0:80"])
+            .spawn()
+            .unwrap(),
+    );
+    assert_eq!(
+        (ran.code, ran.text().as_str()),
+        (7, "forwarding 127.0.0.1:40001 to build1:80\n")
+    );
+    assert_eq!(
+        ran.err,
+        "error: outlastd is stopping\nhint: outlast host forward build1 40001:80\n"
+    );
+    assert_eq!(*asked.lock().unwrap(), [0, 40_001, 40_001]);
+}
+
+#[test]
+fn each_port_is_forwarded_or_reported_on_its_own() {
+    let fake = Fake::start(Script {
+        forward_host: Some(Box::new(|request: v1::ForwardHostRequest| {
+            if request.local_port == 80 {
+                let taken = Error::new(ErrorKind::NotPermitted, "port 80 needs root").into_status();
+                return stream::iter([Err(taken)]).boxed();
+            }
+            stream::iter([listening(request.local_port)])
+                .chain(stream::pending())
+                .boxed()
+        })),
+        ..Script::default()
+    });
+    let mut child = forward(&fake, &["host", "forward", "build1", "80", "8080"])
+        .spawn()
+        .unwrap();
+    wait_line(&mut child, "forwarding 127.0.0.1:8080 to build1:8080\n");
+    send(&child, Signal::INT);
+    let ran = finish(child);
+    assert_eq!(ran.code, 130);
+    assert!(ran.err.starts_with("error: port 80 needs root\n"), "{}", ran.err);
+    let ran = fake.outlast(&["host", "forward", "build1", "80"]);
+    assert_eq!(ran.code, 5);
+    for ports in ["x", "0", "::1:80"] {
+        assert_eq!(fake.outlast(&["host", "forward", "build1", ports]).code, 2);
+    }
+}
