@@ -6,7 +6,7 @@ use outlast_testkit::{DEADLINE, Run, Sandbox, lines_in, run, wait_until};
 
 /// A directory with the few programs that a daemon needs, and no tmux.
 fn bare_path(sandbox: &Sandbox) -> PathBuf {
-    let dir = sandbox.path().join("bin");
+    let dir = sandbox.path().join("bare");
     fs::create_dir(&dir).unwrap();
     for name in ["sh", "echo", "true", "cat"] {
         std::os::unix::fs::symlink(PathBuf::from("/bin").join(name), dir.join(name)).unwrap();

@@ -1,0 +1,31 @@
+//! Machines reached over ssh or by a command, with the real programs and a real sshd: what people do there, and what they
+//! see when the way there breaks.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod adding;
+mod away;
+mod bed;
+mod bulk;
+mod chaos;
+mod credentials;
+mod exec;
+mod fleet;
+mod jobs;
+mod keys;
+mod links;
+mod outages;
+mod places;
+mod reboot;
+mod sessions;
+mod watch;
+
+use std::time::Duration;
+
+/// How long an answer may take at most.
+const PATIENCE: Duration = Duration::from_secs(60);
