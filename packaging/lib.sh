@@ -34,6 +34,16 @@ confirm() {
     case $answer in '' | [Yy]*) ;; *) die "stopped, as you wished" ;; esac
 }
 
+# Asks whether something is wanted that can be left out. No is an answer, and nobody there is one too.
+wanted() {
+    [ "${ASSUME_YES:-}" = 1 ] && return
+    [ -t 0 ] || return
+    printf '    %s [Y/n] ' "$1" >&2
+    local answer
+    read -r answer
+    case $answer in '' | [Yy]*) ;; *) return 1 ;; esac
+}
+
 # Finds cargo and checks that it is young enough.
 need_rust() {
     local cargo_bin="${CARGO_HOME:-${HOME:-}/.cargo}/bin"
@@ -114,6 +124,8 @@ need_packages() {
 BUILD_PACKAGES=(
     gcc=cc
     libc6-dev=/usr/include/stdio.h
+    make=make
+    perl=perl
     ca-certificates=/etc/ssl/certs/ca-certificates.crt
     tmux=tmux
 )
@@ -148,4 +160,47 @@ can_link_static() {
         >/dev/null 2>&1 || code=1
     rm -rf "$dir"
     return "$code"
+}
+
+# What a helper for hosts of every kind is built for. Static, so that it runs on any Linux of its architecture.
+HELPER_TARGETS=(x86_64-unknown-linux-musl aarch64-unknown-linux-musl)
+
+# Builds the helpers that are sent to hosts. `helpers` is the files then, each named as the daemon looks for it in the
+# directory `helpers_dir`; there may be none, since the plain helper still serves hosts that are like this machine.
+build_helpers() {
+    helpers=()
+    helpers_dir=${CARGO_TARGET_DIR:-target}/helpers
+    local only="only hosts that are like this machine can be reached by ssh then"
+    if ! command -v rustup >/dev/null; then
+        say "skipped, because this Rust did not come by rustup: $only"
+        return
+    fi
+    local missing=() target
+    for target in "${HELPER_TARGETS[@]}"; do
+        rustup target list --installed | grep -qx "$target" || missing+=("$target")
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        say "missing: the Rust standard library for ${missing[*]}"
+        if ! wanted "install with: rustup target add ${missing[*]}?"; then
+            say "skipped: $only"
+            return
+        fi
+        if ! quietly rustup target add "${missing[@]}"; then
+            say "skipped, because rustup failed; what it said is above: $only"
+            return
+        fi
+    fi
+    mkdir -p "$helpers_dir"
+    local linker arch
+    for target in "${HELPER_TARGETS[@]}"; do
+        arch=${target%%-*}
+        # Rust's own linker and C library: no C compiler for the target is needed.
+        linker=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$target")_LINKER=rust-lld
+        if env "$linker" cargo build --release --locked -p outlast-helper --bin outlast-helper --target "$target"; then
+            cp "${CARGO_TARGET_DIR:-target}/$target/release/outlast-helper" "$helpers_dir/outlast-helper-$arch-linux-musl"
+            helpers+=("outlast-helper-$arch-linux-musl")
+        else
+            say "the helper for $arch cannot be built here: hosts with that processor cannot be reached"
+        fi
+    done
 }

@@ -44,15 +44,17 @@ step "Building the release"
 say "the first time this takes some minutes"
 build_release
 
+step "Building the helper for hosts"
+build_helpers
+
 step "Installing into your home"
 lib=$HOME/.local/lib/outlast
 bin=${XDG_BIN_HOME:-$HOME/.local/bin}
 mkdir -p "$lib" "$bin"
-for program in outlast outlastd outlast-helper; do
-    # Renamed into place, because what runs at this moment must not be written over.
-    cp "$release/$program" "$lib/.$program.new"
-    mv -f "$lib/.$program.new" "$lib/$program"
-done
+# Renamed into place, because what runs at this moment must not be written over.
+put() { cp "$1/$2" "$lib/.$2.new" && mv -f "$lib/.$2.new" "$lib/$2"; }
+for program in outlast outlastd outlast-helper; do put "$release" "$program"; done
+for program in ${helpers[@]+"${helpers[@]}"}; do put "$helpers_dir" "$program"; done
 for program in outlast outlastd; do
     ln -sfn "$lib/$program" "$bin/$program"
 done

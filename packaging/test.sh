@@ -40,7 +40,12 @@ begun=$SECONDS
 
 step "Looking for what it takes"
 need_rust
-need_packages "${BUILD_PACKAGES[@]}" python3=python3 shellcheck=shellcheck \
+# A far end for tests of hosts, with every kind of login shell, and networks that can be cut.
+host_packages=(
+    openssh-client=ssh openssh-server=/usr/sbin/sshd dash=dash bash=bash zsh=zsh fish=fish tcsh=tcsh
+    iproute2=ip iptables=/usr/sbin/iptables
+)
+need_packages "${BUILD_PACKAGES[@]}" "${host_packages[@]}" python3=python3 shellcheck=shellcheck \
     python3-venv="$(python3 -c 'import ensurepip; print(ensurepip.__file__)' 2>/dev/null || echo /missing)"
 for tool in fmt clippy; do
     cargo "$tool" --version >/dev/null 2>&1 && continue
@@ -85,7 +90,7 @@ lint() {
     good "shellcheck finds nothing"
     step "Dependencies"
     if cargo deny --version >/dev/null 2>&1; then
-        cargo deny --all-features check --hide-inclusion-graph bans licenses sources
+        cargo deny --workspace --all-features check --hide-inclusion-graph bans licenses sources
     else
         say "skipped, because cargo-deny is not installed (cargo install --locked cargo-deny)"
     fi
