@@ -34,7 +34,7 @@ impl Manager {
             .mode(0o700)
             .create(private.parent().unwrap())
             .unwrap();
-        let bin = sandbox.path().join("bin");
+        let bin = sandbox.path().join("fake");
         fs::create_dir(&bin).unwrap();
         let record = sandbox.path().join("asked");
         let run = bin.join("systemd-run");
