@@ -11,10 +11,13 @@ case ${1:-} in
 usage: packaging/bench.sh [FIGURE…]
 
 Builds the release and prints one line for each figure: ours, the peer's, the ratio, and what was promised.
-FIGURE narrows it down: idle status submit latency throughput jobs sessions. Everything runs in a sandbox of its own.
+FIGURE narrows it down. On this machine: idle status submit latency throughput jobs sessions. On hosts, against ssh
+with a connection that it keeps, on loopback and 40 ms away: exec crowd first output busy typing connect. Everything
+runs in a sandbox of its own.
 
 Peers are looked for in OUTLAST_BENCH_PEERS (a directory) and PATH: pueue with pueued, tmux, tail. A peer that is
-not there is left out. OUTLAST_BENCH_ROUNDS says how many rounds there are (100).
+not there is left out. The figures on hosts need ssh and sshd. OUTLAST_BENCH_ROUNDS says how many rounds there are
+(100).
 EOF
         exit
         ;;
@@ -23,4 +26,6 @@ esac
 need_rust
 build_release
 # Like the release, so that the bench finds those very programs beside it.
-exec "${release_env[@]}" cargo bench --locked --quiet -p outlastd --bench compare -- "$@"
+for bench in compare hosts; do
+    "${release_env[@]}" cargo bench --locked --quiet -p outlastd --bench "$bench" -- "$@"
+done

@@ -13,8 +13,10 @@
 
 mod figures;
 mod latency;
+#[path = "../common/measure.rs"]
 mod measure;
 mod peers;
+#[path = "../common/table.rs"]
 mod table;
 
 use std::env;

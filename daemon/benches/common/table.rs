@@ -1,5 +1,7 @@
 //! What was measured, for people.
 
+#![allow(dead_code, reason = "not every benchmark uses all of it")]
+
 /// Collects lines and prints them with their columns in order.
 #[derive(Default)]
 pub(crate) struct Table {
@@ -10,6 +12,8 @@ pub(crate) struct Table {
 pub(crate) enum Promise {
     /// Not above this many times the peer.
     Ratio(f64),
+    /// Not above the peer by more than this.
+    Above(f64),
     /// Not above this.
     AtMost(f64),
     /// Not below this.
@@ -31,6 +35,10 @@ impl Table {
         let ratio = peer.map(|(_, theirs)| ours / theirs);
         let (promised, kept) = match *promise {
             Promise::Ratio(most) => (format!("≤ {most}x"), ratio.map(|ratio| ratio <= most)),
+            Promise::Above(most) => (
+                format!("≤ {most:.1} {unit} more"),
+                peer.map(|(_, theirs)| ours - theirs <= most),
+            ),
             Promise::AtMost(most) => (format!("≤ {most} {unit}"), Some(ours <= most)),
             Promise::AtLeast(least) => (format!("≥ {least} {unit}"), Some(ours >= least)),
             Promise::Nothing => (String::new(), None),
@@ -53,6 +61,9 @@ impl Table {
 
     /// Prints everything that was added.
     pub(crate) fn print(&self) {
+        if self.lines.is_empty() {
+            return;
+        }
         let head = ["figure", "outlast", "peer", "ratio", "promised"].map(str::to_owned);
         let all: Vec<&[String; 5]> = std::iter::once(&head).chain(&self.lines).collect();
         let width = |column: usize| {

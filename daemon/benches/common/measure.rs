@@ -1,4 +1,6 @@
-//! Measuring: how long a command takes from start to exit, the median of many.
+//! Measuring: how long something takes, the median of many rounds in which all that is compared takes its turn.
+
+#![allow(dead_code, reason = "not every benchmark uses all of it")]
 
 use std::{
     env,
@@ -30,6 +32,22 @@ pub(crate) fn time(command: &mut Command) -> f64 {
     let took = start.elapsed().as_secs_f64() * 1e3;
     assert!(status.success(), "{command:?} failed: {status}");
     took
+}
+
+/// The medians of several measurements, made in turns.
+pub(crate) fn turns<const N: usize>(rounds: usize, mut each: [&mut dyn FnMut() -> f64; N]) -> [f64; N] {
+    /// They warm the caches.
+    const FIRST: usize = 3;
+    let mut values: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
+    for round in 0..rounds + FIRST {
+        for (measure, values) in each.iter_mut().zip(&mut values) {
+            let value = measure();
+            if round >= FIRST {
+                values.push(value);
+            }
+        }
+    }
+    values.map(median)
 }
 
 /// The medians of several commands, run in turns.
