@@ -151,19 +151,20 @@ pub(super) async fn open(
 
 /// Measures the way and asks the helper for its facts. The error is one sentence.
 pub(super) async fn look(client: &HelperClient, on_step: &OnStep) -> Result<(Facts, Duration), String> {
-    let mut client = client.clone();
     let said = |status: &Status| format!("the helper does not answer: {}", status.message());
     let late = || format!("the helper did not answer within {} s", FACTS_DEADLINE.as_secs());
     let began = Instant::now();
-    let found = match timeout(FACTS_DEADLINE, client.ping(PingRequest {})).await {
-        Ok(Ok(_pong)) => {
-            let rtt = began.elapsed();
-            match timeout(FACTS_DEADLINE, client.get_facts(GetFactsRequest {})).await {
-                Ok(Ok(facts)) => Ok((facts.into_inner(), rtt)),
-                Ok(Err(status)) => Err(said(&status)),
-                Err(_late) => Err(late()),
-            }
-        }
+    // Both at once: one after the other they would cost a round trip more.
+    let ping = async {
+        let mut client = client.clone();
+        client.ping(PingRequest {}).await.map(|_pong| began.elapsed())
+    };
+    let facts = async {
+        let mut client = client.clone();
+        client.get_facts(GetFactsRequest {}).await
+    };
+    let found = match timeout(FACTS_DEADLINE, async { tokio::try_join!(ping, facts) }).await {
+        Ok(Ok((rtt, facts))) => Ok((facts.into_inner(), rtt)),
         Ok(Err(status)) => Err(said(&status)),
         Err(_late) => Err(late()),
     };
