@@ -144,7 +144,7 @@ impl<'a> LogFollower<'a> {
             follow,
             resume,
             patience: Patience::new(PATIENCE),
-            pump: Pump::start(),
+            pump: Pump::new(),
             queued: None,
             was_away: false,
         }

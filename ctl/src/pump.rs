@@ -57,26 +57,42 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Pump {
     queue: mpsc::Sender<(Output, Bytes)>,
+    /// What the thread is made from. It is started when there is something to write, which may never be.
+    unstarted: Option<Ends>,
     end: Option<oneshot::Receiver<io::Result<()>>>,
 }
 
+/// What the thread that writes holds.
+#[derive(Debug)]
+struct Ends {
+    chunks: mpsc::Receiver<(Output, Bytes)>,
+    tell: oneshot::Sender<io::Result<()>>,
+}
+
 impl Pump {
-    /// Starts the thread.
-    pub fn start() -> Self {
+    /// A way to the outputs.
+    pub fn new() -> Self {
         let (queue, chunks) = mpsc::channel(QUEUE);
         let (tell, end) = oneshot::channel();
-        std::thread::spawn(move || {
-            // When nobody waits for the end any more the process is about to leave.
-            let _ = tell.send(write_chunks(chunks));
-        });
         Self {
             queue,
+            unstarted: Some(Ends { chunks, tell }),
             end: Some(end),
+        }
+    }
+
+    fn start(&mut self) {
+        if let Some(Ends { chunks, tell }) = self.unstarted.take() {
+            std::thread::spawn(move || {
+                // When nobody waits for the end any more the process is about to leave.
+                let _ = tell.send(write_chunks(chunks));
+            });
         }
     }
 
     /// Hands over bytes, waiting while the queue is full.
     pub async fn write(&mut self, output: Output, bytes: Bytes) -> Result<()> {
+        self.start();
         if self.queue.send((output, bytes)).await.is_ok() {
             return Ok(());
         }
@@ -88,7 +104,8 @@ impl Pump {
     }
 
     /// A way for remarks in between.
-    pub fn aside(&self) -> Aside {
+    pub fn aside(&mut self) -> Aside {
+        self.start();
         Aside(self.queue.downgrade())
     }
 
@@ -96,6 +113,7 @@ impl Pump {
     pub async fn finish(&mut self) -> Result<()> {
         let (closed, _) = mpsc::channel(1);
         self.queue = closed;
+        self.unstarted = None;
         self.verdict().await
     }
 

@@ -110,7 +110,7 @@ pub async fn logs(ctx: &Context, args: &DaemonLogs) -> Result<u8> {
     };
     let mut tail = Tail::open(newest)?;
     let start = tail.last_lines(args.lines)?;
-    let mut pump = Pump::start();
+    let mut pump = Pump::new();
     tail.seek(start)?;
     tail.copy(&mut pump).await?;
     if !args.follow {

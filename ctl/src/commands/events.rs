@@ -52,7 +52,7 @@ fn resume(request: &ReadEventsRequest) -> String {
 async fn read(ctx: &Context, request: &RefCell<ReadEventsRequest>) -> Result<()> {
     let mut patience = Patience::new(PATIENCE);
     // A reader that does not read must not stop the handling of Ctrl-C.
-    let mut pump = Pump::start();
+    let mut pump = Pump::new();
     loop {
         let error = match once(ctx, request, &mut patience, &mut pump).await? {
             Ok(()) => return pump.finish().await,

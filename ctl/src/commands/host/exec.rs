@@ -2,12 +2,13 @@
 
 use std::{io, time::Duration};
 
+use bytes::Bytes;
 use outlast_client::v1::{
     ExecEnded, ExecHostRequest, ExecHostResponse, ExecOpen, LogStream, exec_host_request::Event as Say,
     exec_host_response::Event as Hear,
 };
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
 use tokio::{
@@ -132,7 +133,7 @@ async fn show(
     messages: &mut Streaming<ExecHostResponse>,
     mut first: Option<ExecHostResponse>,
 ) -> Result<ExecEnded> {
-    let mut pump = Pump::start();
+    let mut pump = Pump::new();
     let outcome = loop {
         let message = match first.take() {
             Some(first) => Ok(Some(first)),
@@ -161,27 +162,56 @@ async fn show(
 }
 
 /// Passes stdin on, byte by byte as it is, with its end. From a thread: stdin may be anything, also what cannot be
-/// waited for. It ends with the process.
+/// waited for. It ends with the process. Where stdin has ended already, as that of most scripts, none is needed.
 fn pass_stdin(say: mpsc::Sender<ExecHostRequest>) {
+    let mut buffer = vec![0; CHUNK];
+    let at_once = Some(&Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    });
+    if let Ok(1..) = poll(&mut [PollFd::new(&io::stdin(), PollFlags::IN)], at_once)
+        && let Ok(read) = read_stdin(&mut buffer)
+    {
+        let ended = read.is_none();
+        // There is room: nothing but the opening was said before.
+        let _ = say.try_send(message(read.map_or(Say::StdinEof(true), Say::Stdin)));
+        if ended {
+            return;
+        }
+    }
     std::thread::spawn(move || {
-        let mut buffer = vec![0; CHUNK];
         loop {
-            match rustix::io::read(io::stdin(), &mut buffer) {
-                Ok(count @ 1..) => {
-                    let bytes = bytes::Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default());
+            match read_stdin(&mut buffer) {
+                Ok(Some(bytes)) => {
                     if say.blocking_send(message(Say::Stdin(bytes))).is_err() {
                         return;
                     }
                 }
-                Err(Errno::INTR) => {}
+                Ok(None) => break,
                 // Somebody made it non-blocking.
-                Err(Errno::AGAIN) => {
+                Err(NotYet) => {
                     let _ = poll(&mut [PollFd::new(&io::stdin(), PollFlags::IN)], None);
                 }
-                // What cannot be read has ended.
-                Ok(0) | Err(_) => break,
             }
         }
         let _ = say.blocking_send(message(Say::StdinEof(true)));
     });
+}
+
+/// There is nothing to read yet.
+struct NotYet;
+
+/// Reads once. None: it has ended; what cannot be read has, too.
+fn read_stdin(buffer: &mut [u8]) -> std::result::Result<Option<Bytes>, NotYet> {
+    loop {
+        match rustix::io::read(io::stdin(), &mut *buffer) {
+            Ok(count @ 1..) => {
+                let bytes = buffer.get(..count).unwrap_or_default();
+                return Ok(Some(Bytes::copy_from_slice(bytes)));
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Err(NotYet),
+            Ok(0) | Err(_) => return Ok(None),
+        }
+    }
 }

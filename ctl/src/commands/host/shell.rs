@@ -84,7 +84,7 @@ async fn on_terminal(host: &str, begun: Program) -> Result<Left> {
     let mut resized = take(SignalKind::window_change())?;
     let (mut terminate, mut hangup) = (take(SignalKind::terminate())?, take(SignalKind::hangup())?);
     let keyboard = Keyboard::open()?;
-    let mut pump = Pump::start();
+    let mut pump = Pump::new();
     let aside = pump.aside();
     let mut raw = Raw::on_main_screen()?;
     let Program {

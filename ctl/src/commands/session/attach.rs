@@ -91,7 +91,7 @@ pub async fn of(ctx: &Context, session: v1::Session, read_only: bool) -> Result<
     }
     let name = session.name.clone();
     let host = session.host.clone();
-    let pump = Pump::start();
+    let mut pump = Pump::new();
     let mut attachment = Attachment {
         ctx,
         host: host.clone(),
