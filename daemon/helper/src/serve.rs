@@ -58,6 +58,16 @@ impl Traffic {
         }
     }
 
+    /// Largest frame, bytes: what is sent in one go, and what everything else waits for meanwhile.
+    #[must_use]
+    pub const fn frame(self) -> u32 {
+        match self {
+            // A whole chunk of a log with what is around it, so that much output costs few system calls.
+            Self::InProcess | Self::Bulk => 256 << 10,
+            Self::Control => 16 << 10,
+        }
+    }
+
     /// How long the other end of a far connection may be silent before it is asked for a sign of life, which it has the
     /// same time to give. It looks for one by itself much more often; this ends a helper whose daemon is gone without a
     /// word, and with it terminals that nobody looks at. A laptop may sleep for as long without harm.
@@ -212,6 +222,7 @@ where
     let served = Server::builder()
         .initial_stream_window_size(traffic.stream_window())
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(traffic.frame())
         .http2_keepalive_interval(traffic.silence())
         .http2_keepalive_timeout(traffic.silence())
         .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
@@ -269,6 +280,18 @@ impl<T: AsyncRead + Unpin> AsyncRead for Link<T> {
 impl<T: AsyncWrite + Unpin> AsyncWrite for Link<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -9,7 +9,7 @@ use std::{fmt::Write as _, io, time::Duration};
 use outlast_helper::installed;
 use tokio::{
     fs::File,
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
     time::{Instant, timeout},
 };
 use uuid::Uuid;
@@ -37,6 +37,9 @@ const NOISE_WITHIN: Duration = Duration::from_secs(120);
 
 /// What the helper is sent in. Each piece is given [`SILENCE`] to be taken, which a line of 2 kB/s does.
 const PIECE: usize = 32 << 10;
+
+/// How much of it is read ahead: each reading is a visit to a thread that may wait for the disk.
+const AHEAD: usize = 512 << 10;
 
 /// The longest an upload may take: what a line of 1 kB/s needs for the largest helper there is, and an end to all others.
 const UPLOAD_WITHIN: Duration = Duration::from_secs(45 * 60);
@@ -363,7 +366,8 @@ async fn upload(
 }
 
 async fn send<W: AsyncWrite + Unpin>(to: &mut W, program: &Program) -> Result<(), Unheard> {
-    let mut file = File::open(&program.path).await.map_err(Unheard::File)?;
+    let file = File::open(&program.path).await.map_err(Unheard::File)?;
+    let mut file = BufReader::with_capacity(AHEAD, file);
     let mut piece = vec![0; PIECE];
     let mut left = program.size;
     while left > 0 {

@@ -34,6 +34,7 @@ fn endpoint(traffic: Traffic) -> Endpoint {
     Endpoint::from_static("http://helper")
         .initial_stream_window_size(traffic.stream_window())
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(traffic.frame())
 }
 
 fn client(channel: Channel) -> HelperClient {

@@ -225,6 +225,18 @@ impl Pulse {
         self.heard.store(after, Ordering::Release);
     }
 
+    /// Takes notice of an attempt to write.
+    fn wrote(&self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &polled {
+            Poll::Ready(Ok(count)) => {
+                self.written.fetch_add(*count as u64, Ordering::Relaxed);
+            }
+            Poll::Ready(Err(_)) => self.ended.store(true, Ordering::Release),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
     fn heard_at(&self) -> Instant {
         self.since + Duration::from_nanos(self.heard.load(Ordering::Acquire))
     }
@@ -244,10 +256,11 @@ impl AsyncRead for Counted {
         cx: &mut Context<'_>,
         to: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let room = to.initialize_unfilled();
-        let wanted = room.len();
-        let count = self.first.read(room)?;
-        if count > 0 || wanted == 0 {
+        if to.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        if self.first.position() < self.first.get_ref().len() as u64 {
+            let count = self.first.read(to.initialize_unfilled())?;
             to.advance(count);
             return Poll::Ready(Ok(()));
         }
@@ -265,14 +278,20 @@ impl AsyncRead for Counted {
 impl AsyncWrite for Counted {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.io).poll_write(cx, bytes);
-        match &polled {
-            Poll::Ready(Ok(count)) => {
-                self.pulse.written.fetch_add(*count as u64, Ordering::Relaxed);
-            }
-            Poll::Ready(Err(_)) => self.pulse.ended.store(true, Ordering::Release),
-            Poll::Pending => {}
-        }
-        polled
+        self.pulse.wrote(polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        parts: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.io).poll_write_vectored(cx, parts);
+        self.pulse.wrote(polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -308,6 +308,7 @@ impl Pump<'_> {
         if !self.down.is_empty() {
             ours |= PollFlags::OUT;
         }
+        self.wire.acknowledge_at_once();
         let mut fds = [PollFd::new(&self.wire.socket, host), PollFd::new(self.ours, ours)];
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
