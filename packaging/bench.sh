@@ -25,6 +25,9 @@ esac
 
 need_rust
 build_release
+build_helpers
+# Beside the programs, where they lie in an installation.
+for helper in ${helpers[@]+"${helpers[@]}"}; do cp "$helpers_dir/$helper" "$release/"; done
 # Like the release, so that the bench finds those very programs beside it.
 for bench in compare hosts; do
     "${release_env[@]}" cargo bench --locked --quiet -p outlastd --bench "$bench" -- "$@"

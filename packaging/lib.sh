@@ -165,8 +165,9 @@ can_link_static() {
 # What a helper for hosts of every kind is built for. Static, so that it runs on any Linux of its architecture.
 HELPER_TARGETS=(x86_64-unknown-linux-musl aarch64-unknown-linux-musl)
 
-# Builds the helpers that are sent to hosts. `helpers` is the files then, each named as the daemon looks for it in the
-# directory `helpers_dir`; there may be none, since the plain helper still serves hosts that are like this machine.
+# Builds the helpers that are sent to hosts, for their size, which is what a connection waits for. `helpers` is the files
+# then, each named as the daemon looks for it in the directory `helpers_dir`, and each packed, too: the name of that says
+# what it was made of. There may be none, since the plain helper still serves hosts that are like this machine.
 build_helpers() {
     helpers=()
     helpers_dir=${CARGO_TARGET_DIR:-target}/helpers
@@ -190,15 +191,19 @@ build_helpers() {
             return
         fi
     fi
+    rm -rf "$helpers_dir"
     mkdir -p "$helpers_dir"
-    local linker arch
+    local linker arch helper packed
     for target in "${HELPER_TARGETS[@]}"; do
         arch=${target%%-*}
         # Rust's own linker and C library: no C compiler for the target is needed.
         linker=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$target")_LINKER=rust-lld
         if env "$linker" cargo build --release --locked -p outlast-helper --bin outlast-helper --target "$target"; then
-            cp "${CARGO_TARGET_DIR:-target}/$target/release/outlast-helper" "$helpers_dir/outlast-helper-$arch-linux-musl"
-            helpers+=("outlast-helper-$arch-linux-musl")
+            helper=outlast-helper-$arch-linux-musl
+            cp "${CARGO_TARGET_DIR:-target}/$target/release/outlast-helper" "$helpers_dir/$helper"
+            packed=$helper.$(sha256sum <"$helpers_dir/$helper" | cut -c 1-16).gz
+            gzip -9 -n <"$helpers_dir/$helper" >"$helpers_dir/$packed"
+            helpers+=("$helper" "$packed")
         else
             say "the helper for $arch cannot be built here: hosts with that processor cannot be reached"
         fi

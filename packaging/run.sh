@@ -55,6 +55,10 @@ mkdir -p "$lib" "$bin"
 put() { cp "$1/$2" "$lib/.$2.new" && mv -f "$lib/.$2.new" "$lib/$2"; }
 for program in outlast outlastd outlast-helper; do put "$release" "$program"; done
 for program in ${helpers[@]+"${helpers[@]}"}; do put "$helpers_dir" "$program"; done
+# What was packed of earlier builds is of no more use.
+for packed in "$lib"/outlast-helper-*.gz; do
+    [ ${#helpers[@]} -eq 0 ] || [ -e "$helpers_dir/${packed##*/}" ] || rm -f "$packed"
+done
 for program in outlast outlastd; do
     ln -sfn "$lib/$program" "$bin/$program"
 done

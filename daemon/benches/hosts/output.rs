@@ -41,9 +41,9 @@ pub(crate) fn first(table: &mut Table) {
 
 /// Much output of a job through to a pipe.
 pub(crate) fn throughput(table: &mut Table) {
-    const MEGABYTES: u64 = 512;
+    const MEBIBYTES: u64 = 512;
     let bed = Bed::new();
-    let bytes = (MEGABYTES << 20).to_string();
+    let bytes = (MEBIBYTES << 20).to_string();
     let through = |mut command: Command| {
         command
             .stdin(Stdio::null())
@@ -57,8 +57,8 @@ pub(crate) fn throughput(table: &mut Table) {
             total += count as u64;
         }
         assert!(child.wait().expect("a child can be waited for").success());
-        assert_eq!(total, MEGABYTES << 20);
-        MEGABYTES as f64 / start.elapsed().as_secs_f64()
+        assert_eq!(total, MEBIBYTES << 20);
+        (MEBIBYTES << 20) as f64 / 1e6 / start.elapsed().as_secs_f64()
     };
     let print = ["head", "-c", &bytes, "/dev/zero"];
     let run = ["--quiet", "run", "--host", "near", "--"];

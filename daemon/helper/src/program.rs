@@ -21,6 +21,15 @@ use crate::{
 /// Where programs are looked for when the environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
+/// Keeps in a static program what lets the system start another one in a directory of its own without a copy of this
+/// process first: the standard library looks for the function and takes the slow way where nothing has linked it in.
+#[cfg(all(target_os = "linux", target_feature = "crt-static"))]
+#[used]
+static SPAWN_ELSEWHERE: unsafe extern "C" fn(
+    *mut libc::posix_spawn_file_actions_t,
+    *const libc::c_char,
+) -> libc::c_int = libc::posix_spawn_file_actions_addchdir_np;
+
 /// Variables of a program.
 pub(crate) type Environment = BTreeMap<OsString, OsString>;
 

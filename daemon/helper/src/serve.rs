@@ -79,6 +79,10 @@ impl Traffic {
     }
 }
 
+/// How much the processes and threads that carry bulk stand back behind those that carry control calls, where all want
+/// the same processors: who waits for an answer waits for one thing, who copies a log is late by a moment.
+pub const BULK_NICE: i32 = 10;
+
 /// Bytes all streams of a connection may have under way: the most HTTP/2 knows. Each stream is bounded already, and any
 /// bound on all of them would let so many stalled readers hold up everybody else's calls.
 pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
@@ -161,6 +165,10 @@ impl Options {
 /// # Errors
 /// When its directories cannot be had, or standard input and output are nothing that can be waited for.
 pub fn serve(options: Options) -> io::Result<()> {
+    if options.traffic == Traffic::Bulk {
+        // One who may not stand back goes on as before.
+        let _ = rustix::process::nice(BULK_NICE);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use crate::{
     connect::{Purpose, WantedHelper},
     error::{Cause, ConnectError},
-    library::{ARCHITECTURES, Program},
+    library::{ARCHITECTURES, Program, Upload},
     marker::{Line, Marker},
     stream::Stream,
 };
@@ -145,12 +145,12 @@ impl Bootstrap {
         .await;
         match self.heard(line, stream, &marker).await? {
             Heard::Ready(rest) => Ok(Started { rest, uploaded: None }),
-            Heard::Need(program, rest) => {
-                let line = upload(stream, &program, &mut marker, &rest).await;
+            Heard::Need(upload, rest) => {
+                let line = send_and_listen(stream, &upload, &mut marker, &rest).await;
                 match self.heard(line, stream, &marker).await? {
                     Heard::Ready(rest) => Ok(Started {
                         rest,
-                        uploaded: Some(program.size),
+                        uploaded: Some(upload.size),
                     }),
                     Heard::Need(..) => Err(ConnectError::new(
                         Cause::Protocol,
@@ -183,10 +183,15 @@ impl Bootstrap {
         };
         match line.word.as_str() {
             "READY" => Ok(Heard::Ready(line.rest)),
-            "NEED" => match self.program(&line.text) {
-                Some(program) => Ok(Heard::Need(program.clone(), line.rest)),
-                None => Err(self.unsupported(&line.text)),
-            },
+            "NEED" => {
+                let (form, platform) = line.text.split_once(' ').unwrap_or((&line.text, ""));
+                let program = self.program(platform).ok_or_else(|| self.unsupported(platform))?;
+                let upload = match (form, &program.packed) {
+                    ("gzip", Some(packed)) => packed,
+                    _ => &program.plain,
+                };
+                Ok(Heard::Need(upload.clone(), line.rest))
+            }
             "FAIL" => Err(self.failed(&line.text, stream)),
             word => Err(ConnectError::new(
                 Cause::Protocol,
@@ -266,7 +271,7 @@ impl Bootstrap {
 #[derive(Debug)]
 enum Heard {
     Ready(Vec<u8>),
-    Need(Program, Vec<u8>),
+    Need(Upload, Vec<u8>),
 }
 
 /// Why the far end was not heard.
@@ -293,11 +298,12 @@ fn line(nonce: &str, programs: &[Program], arguments: &str) -> String {
             .collect();
         let _ = write!(
             cases,
-            "{}) h={} s={} z={} ;; ",
+            "{}) h={} s={} z={} y={} ;; ",
             names.join("|"),
             program.hash,
             installed::name(&program.hash),
-            program.size
+            program.plain.size,
+            program.packed.as_ref().map_or(0, |packed| packed.size),
         );
     }
     let script: Vec<String> = SCRIPT
@@ -344,15 +350,15 @@ async fn listen<R: AsyncRead + Unpin>(
 }
 
 /// Sends a program, and reads until the next line of ours: that it runs, or what went wrong, which may come at any time.
-async fn upload(
+async fn send_and_listen(
     stream: &mut Stream,
-    program: &Program,
+    upload: &Upload,
     marker: &mut Marker,
     before: &[u8],
 ) -> Result<Line, Unheard> {
     let (mut from, mut to) = tokio::io::split(&mut stream.io);
     let answer = listen(&mut from, marker, before, [SILENCE, UPLOAD_WITHIN], &|| false);
-    let sending = send(&mut to, program);
+    let sending = send(&mut to, upload);
     tokio::pin!(answer, sending);
     tokio::select! {
         biased;
@@ -365,11 +371,11 @@ async fn upload(
     }
 }
 
-async fn send<W: AsyncWrite + Unpin>(to: &mut W, program: &Program) -> Result<(), Unheard> {
-    let file = File::open(&program.path).await.map_err(Unheard::File)?;
+async fn send<W: AsyncWrite + Unpin>(to: &mut W, upload: &Upload) -> Result<(), Unheard> {
+    let file = File::open(&upload.path).await.map_err(Unheard::File)?;
     let mut file = BufReader::with_capacity(AHEAD, file);
     let mut piece = vec![0; PIECE];
-    let mut left = program.size;
+    let mut left = upload.size;
     while left > 0 {
         let most = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
         let room = piece.get_mut(..most).unwrap_or_default();
@@ -454,9 +460,12 @@ mod tests {
     fn program(arch: &'static str) -> Program {
         Program {
             arch,
-            path: "/nowhere".into(),
             hash: "0123456789abcdef".repeat(4),
-            size: 7,
+            plain: Upload {
+                path: "/nowhere".into(),
+                size: 7,
+            },
+            packed: None,
         }
     }
 
@@ -561,25 +570,53 @@ mod tests {
             .parent()
             .unwrap()
             .to_owned()];
-        for (turns, uploads) in [("wrwr", true), ("wr", false)] {
-            let programs = library::find(&libraries).await.unwrap();
-            let bootstrap = Bootstrap::new(&helper("me"), Purpose::Control, programs).unwrap();
-            let places = ["HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"];
-            let mut argv = vec!["env".to_owned()];
-            argv.extend(places.map(|place| format!("{place}={}", temp.path().display())));
-            argv.push("sh".to_owned());
-            let mut stream = command::shell(&argv).unwrap();
-            let seen = Arc::new(Mutex::new(String::new()));
-            let io = std::mem::replace(&mut stream.io, Box::new(tokio::io::empty()));
-            stream.io = Box::new(Turns {
-                io,
-                seen: Arc::clone(&seen),
-            });
-            bootstrap.type_line(&mut stream).await.unwrap();
-            let started = bootstrap.run(&mut stream, &|| false).await.unwrap();
-            assert_eq!(started.uploaded.is_some(), uploads);
-            assert_eq!(*seen.lock().unwrap(), turns);
-        }
+        let plain = library::find(&libraries).await.unwrap();
+        let size = plain[0].plain.size;
+        starts(temp.path(), &plain, "wrwr", Some(size)).await;
+        starts(temp.path(), &plain, "wr", None).await;
+    }
+
+    /// What is packed here is sent packed, and unpacked there before it is verified.
+    #[tokio::test]
+    async fn a_packed_helper_is_sent_packed() {
+        let temp = tempfile::tempdir().unwrap();
+        let helper = temp.path().join("outlast-helper");
+        std::fs::copy(outlast_testkit::program("outlast-helper"), &helper).unwrap();
+        let libraries = [temp.path().to_owned()];
+        let hash = library::find(&libraries).await.unwrap()[0].hash.clone();
+        let packed = temp.path().join(format!("outlast-helper.{}.gz", &hash[..16]));
+        let gzip = std::process::Command::new("gzip")
+            .args(["-1", "-c"])
+            .arg(&helper)
+            .stdout(std::fs::File::create(&packed).unwrap())
+            .status();
+        assert!(gzip.unwrap().success());
+        let size = packed.metadata().unwrap().len();
+        assert!(size < helper.metadata().unwrap().len());
+        let programs = library::find(&libraries).await.unwrap();
+        starts(temp.path(), &programs, "wrwr", Some(size)).await;
+        starts(temp.path(), &programs, "wr", None).await;
+    }
+
+    /// Starts a helper in a shell that has its home in `home`, and looks at what that took.
+    async fn starts(home: &std::path::Path, programs: &[Program], turns: &str, uploaded: Option<u64>) {
+        let programs = programs.to_vec();
+        let bootstrap = Bootstrap::new(&helper("me"), Purpose::Control, programs).unwrap();
+        let places = ["HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"];
+        let mut argv = vec!["env".to_owned()];
+        argv.extend(places.map(|place| format!("{place}={}", home.display())));
+        argv.push("sh".to_owned());
+        let mut stream = command::shell(&argv).unwrap();
+        let seen = Arc::new(Mutex::new(String::new()));
+        let io = std::mem::replace(&mut stream.io, Box::new(tokio::io::empty()));
+        stream.io = Box::new(Turns {
+            io,
+            seen: Arc::clone(&seen),
+        });
+        bootstrap.type_line(&mut stream).await.unwrap();
+        let started = bootstrap.run(&mut stream, &|| false).await.unwrap();
+        assert_eq!(started.uploaded, uploaded);
+        assert_eq!(*seen.lock().unwrap(), turns);
     }
 
     /// A stream on which nothing is ever said.

@@ -23,11 +23,20 @@ pub(crate) const ARCHITECTURES: [(&str, &[&str]); 2] = [
 pub(crate) struct Program {
     /// The architecture it is for.
     pub(crate) arch: &'static str,
-    /// The file.
-    pub(crate) path: PathBuf,
     /// Its SHA-256 in hexadecimal digits.
     pub(crate) hash: String,
-    /// Its size in bytes.
+    /// The file itself.
+    pub(crate) plain: Upload,
+    /// The same, packed by gzip, where that lies beside it: `<file>.<first 16 digits of the hash>.gz`. The name says
+    /// what it was made of, so that a packed file of another build is not taken for it.
+    pub(crate) packed: Option<Upload>,
+}
+
+/// A file that can be sent to a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Upload {
+    pub(crate) path: PathBuf,
+    /// In bytes.
     pub(crate) size: u64,
 }
 
@@ -80,13 +89,22 @@ fn look(libraries: &[PathBuf]) -> io::Result<Vec<Program>> {
             let (hash, size) = facts(&path)?;
             programs.push(Program {
                 arch,
-                path,
+                packed: packed(&path, &hash),
                 hash,
-                size,
+                plain: Upload { path, size },
             });
         }
     }
     Ok(programs)
+}
+
+/// What a file is packed as, where it is.
+fn packed(path: &Path, hash: &str) -> Option<Upload> {
+    let mut name = path.file_name()?.to_owned();
+    name.push(format!(".{}.gz", hash.get(..16)?));
+    let path = path.with_file_name(name);
+    let size = path.metadata().ok().filter(|meta| meta.is_file())?.len();
+    Some(Upload { path, size })
 }
 
 /// Hash and size of a file, read only when it changed.
@@ -139,14 +157,14 @@ mod tests {
         let found = find(&libraries).await.unwrap();
         assert_eq!(found.len(), 2);
         assert_eq!(
-            found[0].path,
+            found[0].plain.path,
             second.path().join("outlast-helper-x86_64-linux-musl")
         );
         assert_eq!(
-            found[1].path,
+            found[1].plain.path,
             first.path().join("outlast-helper-aarch64-linux-musl")
         );
-        assert_eq!(found[1].size, 5);
+        assert_eq!(found[1].plain.size, 5);
     }
 
     #[tokio::test]
@@ -160,6 +178,19 @@ mod tests {
         fs::write(&file, "three").unwrap();
         let three = find(&libraries).await.unwrap().remove(0);
         assert_ne!(one.hash, three.hash);
-        assert_eq!(three.size, 5);
+        // What was packed of another build is not taken.
+        let packed = |of: &Program| {
+            dir.path()
+                .join(format!("outlast-helper-x86_64-linux-musl.{}.gz", &of.hash[..16]))
+        };
+        fs::write(packed(&one), "old").unwrap();
+        assert_eq!(find(&libraries).await.unwrap()[0].packed, None);
+        fs::write(packed(&three), "new").unwrap();
+        let expected = Upload {
+            path: packed(&three),
+            size: 3,
+        };
+        assert_eq!(find(&libraries).await.unwrap()[0].packed, Some(expected));
+        assert_eq!(three.plain.size, 5);
     }
 }

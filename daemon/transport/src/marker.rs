@@ -123,9 +123,12 @@ mod tests {
     #[test]
     fn lines_follow_each_other_and_carry_text() {
         let mut marker = Marker::new("n1");
-        let text = b"x\n\x1eNEED n1 Linux x86_64 \n...\n\x1eFAIL n1 write No space left \n";
+        let text = b"x\n\x1eNEED n1 plain Linux x86_64 \n...\n\x1eFAIL n1 write No space left \n";
         let need = marker.push(text).unwrap();
-        assert_eq!((need.word.as_str(), need.text.as_str()), ("NEED", "Linux x86_64"));
+        assert_eq!(
+            (need.word.as_str(), need.text.as_str()),
+            ("NEED", "plain Linux x86_64")
+        );
         assert_eq!(marker.push(&need.rest), line("FAIL", "write No space left", b""));
         assert_eq!(marker.noise(), 4);
     }

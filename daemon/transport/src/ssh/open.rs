@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use outlast_helper::serve::BULK_NICE;
 use ssh2::Channel;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -101,7 +102,7 @@ pub(super) async fn open(
         command: command.to_owned(),
         until: deadline.into_std(),
     };
-    let (fd, its_said) = (guard.0.fd(), Arc::clone(&said));
+    let (fd, its_said, purpose) = (guard.0.fd(), Arc::clone(&said), attempt.purpose);
     spawn(move || {
         let end = match worker.start(fd) {
             Err(error) => {
@@ -111,6 +112,10 @@ pub(super) async fn open(
             Ok((wire, (mut channel, fit))) => {
                 if opened.send(Ok(fit)).is_err() {
                     return;
+                }
+                if purpose == Purpose::Bulk {
+                    // Of this thread alone, as Linux has it. One who may not stand back goes on as before.
+                    let _ = rustix::process::nice(BULK_NICE);
                 }
                 let end = pump(&wire, &mut channel, &ours, &its_said);
                 close(&wire);
