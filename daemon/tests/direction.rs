@@ -16,6 +16,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("outlast-model", &[]),
     ("outlast-store", &["outlast-model"]),
     ("outlast-helper", &["outlast-client"]),
+    ("outlast-sync", &["outlast-client", "outlast-tree"]),
     ("outlast-transport", &["outlast-client", "outlast-helper"]),
     ("outlast-testkit", &["outlast-client"]),
     ("outlast", &["outlast-client"]),
@@ -45,6 +46,11 @@ const MUST_NOT_KNOW: &[(&str, &[&str], &str)] = &[
         "it is small and keeps no state of its own",
     ),
     ("outlast-transport", &["rusqlite"], "it knows no table"),
+    (
+        "outlast-sync",
+        &["rusqlite", "ssh2"],
+        "it knows no table and no way to a host",
+    ),
     (
         "outlast-client",
         &["rusqlite", "clap"],
