@@ -15,7 +15,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("outlast-client", &[]),
     ("outlast-model", &[]),
     ("outlast-store", &["outlast-model"]),
-    ("outlast-helper", &["outlast-client"]),
+    ("outlast-tree", &[]),
+    ("outlast-helper", &["outlast-client", "outlast-tree"]),
     ("outlast-sync", &["outlast-client", "outlast-tree"]),
     ("outlast-transport", &["outlast-client", "outlast-helper"]),
     ("outlast-testkit", &["outlast-client"]),
@@ -28,6 +29,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "outlast-model",
             "outlast-store",
             "outlast-transport",
+            "outlast-tree",
         ],
     ),
 ];
@@ -38,6 +40,11 @@ const MUST_NOT_KNOW: &[(&str, &[&str], &str)] = &[
         "outlast-model",
         &["tokio", "rusqlite", "tonic", "prost"],
         "it is pure",
+    ),
+    (
+        "outlast-tree",
+        &["tokio", "tonic", "prost", "rusqlite"],
+        "it is pure but for the files it is told to read",
     ),
     ("outlast-store", &["tonic", "prost"], "it never calls out"),
     (

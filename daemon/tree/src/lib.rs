@@ -1,0 +1,20 @@
+//! Directory trees as both ends of a sync see them: what a path is, what an entry is, tables of many of them, the files
+//! in which a helper writes down what it wrote, and hashes of large files block by block.
+//!
+//! Knows no protocol, no runtime and nobody else of the workspace. It reads and writes the files it is told to, nothing
+//! else.
+
+pub mod blocks;
+mod codec;
+mod entry;
+pub mod journal;
+pub mod manifest;
+mod path;
+mod table;
+
+pub use self::{
+    codec::Damaged,
+    entry::{Entry, Far, Hash, Kind, StatKey},
+    path::{BadPath, MAX_PATH, RESERVED, RelPath, order},
+    table::{Iter, Table},
+};
