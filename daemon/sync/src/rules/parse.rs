@@ -42,16 +42,11 @@ impl List {
     pub fn parse(content: &[u8], fold: bool) -> Self {
         let content = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
         let mut patterns = Vec::new();
-        let mut lines = content.split(|&byte| byte == b'\n').peekable();
-        while let Some(line) = lines.next() {
+        for line in content.split(|&byte| byte == b'\n') {
             if line.first() == Some(&b'#') {
                 continue;
             }
-            // The last line of a file without a newline keeps its carriage return.
-            let line = match line.strip_suffix(b"\r") {
-                Some(cut) if lines.peek().is_some() => cut,
-                _ => line,
-            };
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
             let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
             patterns.extend(Pattern::parse(without_end(line), fold));
         }

@@ -1,0 +1,79 @@
+//! What is not on the host as it is here, and why.
+
+use outlast_tree::RelPath;
+
+/// Kinds of problems; their words are part of what users and scripts see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProblemKind {
+    /// Something that outlast did not write, or that was changed since, is there.
+    Conflict,
+    /// It cannot be read here.
+    Unreadable,
+    /// A device, FIFO or socket.
+    SpecialFile,
+    /// It changes faster than it can be read.
+    Changing,
+    /// Its name cannot be had there.
+    NameRefused,
+    /// Another name is the same file there.
+    NameClash,
+    /// A symbolic link that leads out of the source. It is copied as it is.
+    LinkEscapes,
+    /// It may not be written there.
+    NotPermitted,
+    /// A directory that should go holds something of somebody else's.
+    NotEmpty,
+    /// There is no room.
+    DiskFull,
+    /// It is larger than can be held.
+    TooLarge,
+}
+
+impl ProblemKind {
+    /// The word of the public protocol.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Conflict => "conflict",
+            Self::Unreadable => "unreadable",
+            Self::SpecialFile => "special_file",
+            Self::Changing => "changing",
+            Self::NameRefused => "name_refused",
+            Self::NameClash => "name_clash",
+            Self::LinkEscapes => "link_escapes",
+            Self::NotPermitted => "not_permitted",
+            Self::NotEmpty => "not_empty",
+            Self::DiskFull => "disk_full",
+            Self::TooLarge => "too_large",
+        }
+    }
+}
+
+/// One path and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The path below the source. Bytes rather than a checked path: that it is no path can be the problem.
+    pub path: Vec<u8>,
+    /// What kind.
+    pub kind: ProblemKind,
+    /// One sentence, without the path.
+    pub message: String,
+}
+
+impl Problem {
+    /// Tells of a path.
+    #[must_use]
+    pub fn new(path: &[u8], kind: ProblemKind, message: impl Into<String>) -> Self {
+        Self {
+            path: path.to_vec(),
+            kind,
+            message: message.into(),
+        }
+    }
+
+    /// The path, when it is one.
+    #[must_use]
+    pub fn rel_path(&self) -> Option<RelPath> {
+        RelPath::new(&self.path).ok()
+    }
+}
