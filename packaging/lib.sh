@@ -193,12 +193,12 @@ build_helpers() {
     fi
     rm -rf "$helpers_dir"
     mkdir -p "$helpers_dir"
-    local linker arch helper packed
+    local linker arch helper packed small=(CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_LTO=fat)
     for target in "${HELPER_TARGETS[@]}"; do
         arch=${target%%-*}
         # Rust's own linker and C library: no C compiler for the target is needed.
         linker=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$target")_LINKER=rust-lld
-        if env "$linker" cargo build --release --locked -p outlast-helper --bin outlast-helper --target "$target"; then
+        if env "$linker" "${small[@]}" cargo build --release --locked -p outlast-helper --bin outlast-helper --target "$target"; then
             helper=outlast-helper-$arch-linux-musl
             cp "${CARGO_TARGET_DIR:-target}/$target/release/outlast-helper" "$helpers_dir/$helper"
             packed=$helper.$(sha256sum <"$helpers_dir/$helper" | cut -c 1-16).gz

@@ -16,6 +16,7 @@ mod chaos;
 mod credentials;
 mod exec;
 mod fleet;
+mod forwarding;
 mod jobs;
 mod keys;
 mod links;

@@ -159,7 +159,9 @@ impl Wire {
                 let place = |one: &&str| allowed.iter().position(|allowed| allowed == one);
                 usable.sort_by_key(|one| (!is_known(one), place(one)));
             } else if matches!(method, MethodType::CryptCs | MethodType::CryptSc) && has_aes() {
-                usable.sort_by_key(|one| !one.contains("-gcm@"));
+                // The shorter key first, as OpenSSH has it.
+                let gcm = |one: &&str| one.contains("-gcm@").then(|| one.to_string());
+                usable.sort_by_key(|one| (gcm(one).is_none(), gcm(one)));
             }
             if usable.is_empty() {
                 return Err(ConnectError::new(
