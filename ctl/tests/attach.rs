@@ -178,10 +178,6 @@ fn attached_to(far: Far) -> (Fake, Far, Pty) {
     (fake, far, pty)
 }
 
-fn seen(pty: &Pty) -> String {
-    String::from_utf8_lossy(&pty.seen()).into_owned()
-}
-
 fn bells(pty: &Pty) -> usize {
     pty.seen().iter().filter(|byte| **byte == 7).count()
 }
@@ -194,7 +190,7 @@ fn while_the_host_is_away_a_line_says_so_and_input_is_refused_not_kept() {
     pty.write(b"D");
     pty.wait_text(AWAY);
     // On the last row, in reverse, with the cursor put back.
-    let shown = seen(&pty);
+    let shown = pty.text();
     let line = format!("\u{1b}7\u{1b}(B\u{f}\u{1b}[m\u{1b}[24;1H\u{1b}[2K\u{1b}[7m {AWAY} \u{1b}[m\u{1b}8");
     assert!(shown.contains(&line), "{}", shown.escape_debug());
     let began = Instant::now();
@@ -207,9 +203,10 @@ fn while_the_host_is_away_a_line_says_so_and_input_is_refused_not_kept() {
     far.up.notify_one();
     pty.wait_text("drawn anew");
     assert!(
-        seen(&pty).contains("\u{1b}[30;1H\u{1b}[2K\u{1b}[m\u{1b}8drawn anew"),
+        pty.text()
+            .contains("\u{1b}[30;1H\u{1b}[2K\u{1b}[m\u{1b}8drawn anew"),
         "{}",
-        seen(&pty).escape_debug()
+        pty.text().escape_debug()
     );
     far.wait_said("[100x30]");
     pty.write(b"b");
@@ -298,7 +295,7 @@ fn what_is_typed_into_a_restart_is_typed_when_the_daemon_is_back() {
     pty.write(b"z");
     pty.wait_text("<z>");
     // Where the machine was slower than the second it is kept for, it was refused, and the screen said why.
-    if !seen(&pty).contains("the connection to outlastd broke") {
+    if !pty.text().contains("the connection to outlastd broke") {
         assert_eq!(far.said(), "Kls\u{3}\rz");
     }
 }
@@ -318,7 +315,7 @@ fn once_the_screen_says_that_the_daemon_is_away_input_is_refused() {
     pty.write(b"z");
     pty.wait_text("<z>");
     assert_eq!(far.said(), "Kz");
-    assert!(!seen(&pty).contains("error"), "{}", seen(&pty));
+    assert!(!pty.text().contains("error"), "{}", pty.text());
 }
 
 #[test]

@@ -4,24 +4,21 @@
 
 mod fake;
 
-use std::{
-    collections::VecDeque,
-    process::Stdio,
-    sync::{Arc, Mutex},
-};
+use std::{process::Stdio, sync::Arc};
 
-use fake::{Fake, Ran, Script, finish, job, session};
+use fake::{Fake, Heard, Ran, Script, finish, job, session};
 use futures::{StreamExt as _, stream};
 use outlast_client::v1::{self, JobState, Link, SessionState, wait_session_response::Event};
+use outlast_testkit::{DEADLINE, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 const JOB: &str = "0d6af9a8-5d30-480b-9343-05dfe31fdd1a";
 
 /// What the daemon was asked, in order.
-type Asked = Arc<Mutex<VecDeque<String>>>;
+type Asked = Heard<String>;
 
 fn note(asked: &Asked, what: String) {
-    asked.lock().unwrap().push_back(what);
+    asked.lock().unwrap().push(what);
 }
 
 /// A daemon whose sessions end when they are waited for, but `deaf`, which never does.
@@ -153,14 +150,10 @@ fn interrupted(fake: &Fake, asked: &Asked, args: &[&str]) -> Ran {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    while asked
-        .lock()
-        .unwrap()
-        .back()
-        .is_none_or(|what| what != "wait deaf")
-    {
-        std::thread::yield_now();
-    }
+    wait_until(DEADLINE, "the wait", || {
+        let asked = asked.lock().unwrap();
+        asked.last().filter(|what| *what == "wait deaf").map(|_| ())
+    });
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     finish(child)
 }

@@ -102,6 +102,12 @@ impl Pty {
         self.seen.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What the program wrote so far, as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.seen()).into_owned()
+    }
+
     /// Waits until what the program wrote fits.
     ///
     /// # Panics
