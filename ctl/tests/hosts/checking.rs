@@ -110,3 +110,67 @@ fn a_check_goes_on_when_the_connection_to_the_daemon_breaks() {
     let ran = fake.outlast(&["host", "check", "build1"]);
     assert_eq!(ran.code, 0, "{ran:?}");
 }
+
+#[test]
+fn a_check_whose_steps_failed_is_a_failure_though_the_host_is_connected() {
+    let (fake, _) = daemon(|name| {
+        vec![
+            step("authenticate", false, "the key was refused"),
+            end(true, up(name)),
+        ]
+    });
+    let ran = fake.outlast(&["host", "check", "build1"]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (
+            6,
+            "error: host build1: the key was refused\nhint: outlast host show build1\n"
+        )
+    );
+    let ran = fake.outlast(&["--json", "host", "check", "build1"]);
+    assert_eq!((ran.code, &ran.json()["ok"]), (6, &json!(false)));
+    // Without tmux it is connected all the same.
+    let (fake, _) = daemon(|name| {
+        vec![
+            step("helper", true, "the same"),
+            step("tmux", false, "tmux is missing; jobs work, sessions do not"),
+            end(true, up(name)),
+        ]
+    });
+    let ran = fake.outlast(&["host", "check", "build1"]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (0, "host build1 is connected by ssh2, round trip 0.4 ms\n")
+    );
+    assert!(ran.text().contains("\ttmux\tfailed\t"), "{}", ran.text());
+}
+
+#[test]
+fn what_an_attempt_that_broke_found_is_not_told_as_the_outcome() {
+    let calls = Arc::new(Mutex::new(0));
+    let fake = Fake::start(Script {
+        check_host: talk(move |_requests, answers| {
+            let mut calls = calls.lock().unwrap();
+            *calls += 1;
+            let told = if *calls > 1 {
+                vec![step("connect", true, "10.1.2.3:22"), end(true, up("build1"))]
+            } else {
+                vec![step("connect", false, "the network is down")]
+            };
+            async move {
+                for event in told {
+                    let _ = answers.send(Ok(CheckHostResponse { event: Some(event) })).await;
+                }
+            }
+        }),
+        ..Script::default()
+    });
+    let ran = fake.outlast(&["--json", "host", "check", "build1"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let told = ran.json();
+    assert_eq!(
+        (&told["ok"], &told["steps"][0]["message"]),
+        (&json!(true), &json!("10.1.2.3:22"))
+    );
+    assert_eq!(told["steps"].as_array().map(Vec::len), Some(1));
+}
