@@ -369,3 +369,39 @@ fn for_programs_output_and_end_are_one_object_a_line() {
         ]
     );
 }
+
+#[test]
+fn a_daemon_that_goes_says_that_the_program_was_ended() {
+    for (kind, begun, code, err) in [
+        (
+            ErrorKind::Restarting,
+            true,
+            125,
+            "outlastd restarts; the program on host x was ended",
+        ),
+        (
+            ErrorKind::Stopping,
+            true,
+            7,
+            "outlastd stops; the program on host x was ended",
+        ),
+        (ErrorKind::Restarting, false, 125, "not now"),
+    ] {
+        let fake = Fake::start(Script {
+            exec_host: talk(move |_requests, answers: Answers| async move {
+                if begun {
+                    tell(&answers, Tell::Begun(v1::ExecBegun { pid: 42 })).await;
+                }
+                let _ = answers.send(Err(Error::new(kind, "not now").into_status())).await;
+            }),
+            ..Script::default()
+        });
+        let ran = fake.outlast(&["host", "exec", "x", "true"]);
+        let hint =
+            "work that survives a broken connection: outlast run --host x -- CMD, or outlast session create";
+        assert_eq!(
+            (ran.code, ran.err),
+            (code, format!("error: {err}\nhint: {hint}\n"))
+        );
+    }
+}
