@@ -1,9 +1,11 @@
 //! Forwarded ports, until Ctrl-C.
 
 use std::{
+    fs,
     io::Read as _,
+    path::PathBuf,
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use futures::{StreamExt as _, stream};
@@ -181,4 +183,36 @@ fn each_port_is_forwarded_or_reported_on_its_own() {
     for ports in ["x", "0", "::1:80"] {
         assert_eq!(fake.outlast(&["host", "forward", "build1", ports]).code, 2);
     }
+}
+
+#[test]
+fn who_gives_up_names_the_whole_command() {
+    let home = Arc::new(OnceLock::<PathBuf>::new());
+    let known = Arc::clone(&home);
+    let fake = Fake::start(Script {
+        forward_host: Some(Box::new(move |_| {
+            // There is no way back, so that it is not tried for long.
+            let directory = known.get().unwrap().join("outlast");
+            fs::rename(&directory, directory.with_extension("gone")).unwrap();
+            fs::write(&directory, "").unwrap();
+            stream::iter([listening(8080)]).boxed()
+        })),
+        ..Script::default()
+    });
+    home.set(fake.home().path().to_owned()).unwrap();
+    let ran = fake.outlast(&[
+        "host",
+        "forward",
+        "build1",
+        "8080:db:80",
+        "--address",
+        "127.0.0.2",
+    ]);
+    assert_eq!(ran.code, 7, "{ran:?}");
+    assert!(
+        ran.err
+            .ends_with("hint: outlast host forward build1 8080:db:80 --address 127.0.0.2\n"),
+        "{}",
+        ran.err
+    );
 }
