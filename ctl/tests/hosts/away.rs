@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
-use outlast_client::v1::{self, JobState, Link, SessionState};
+use outlast_client::v1::{self, Error, ErrorKind, JobState, Link, SessionState};
 use outlast_testkit::DEADLINE;
 
 use crate::{
@@ -171,4 +171,118 @@ fn every_call_names_the_users_agent() {
         *agents.lock().unwrap(),
         [Some("/run/agent.1".to_owned()), None, None]
     );
+}
+
+/// A job and a session on a host that is away, with copies of their logs.
+fn copied(refusal: ErrorKind) -> Fake {
+    use v1::{read_job_log_response, read_session_log_response};
+    const ID: &str = "0d6af9a8-5d30-480b-9343-05dfe31fdd1a";
+    let chunk = || v1::LogChunk {
+        data: "copied\n".into(),
+        ..v1::LogChunk::default()
+    };
+    let build = v1::Job {
+        host: "build1".to_owned(),
+        exit_code: Some(0),
+        ..job(ID, Some("build"), JobState::Succeeded)
+    };
+    let web = v1::Session {
+        host: "build1".to_owned(),
+        exit_code: Some(0),
+        ..session(ID, "web", SessionState::Exited)
+    };
+    let (end, over) = (build.clone(), web.clone());
+    Fake::start(Script {
+        jobs: ["build", ID].map(|name| (name.to_owned(), build.clone())).into(),
+        sessions: ["web", ID].map(|name| (name.to_owned(), web.clone())).into(),
+        peek_session: Some(Box::new(move |_| {
+            Err(Error::new(refusal, "host build1 is not connected").into_status())
+        })),
+        job_log: Some(Box::new(move |_| {
+            use read_job_log_response::Event;
+            let end = Event::End(v1::JobLogEnd {
+                next_offset: 7,
+                job: Some(end.clone()),
+            });
+            let told = [Event::Chunk(chunk()), end];
+            stream::iter(told.map(|event| Ok(v1::ReadJobLogResponse { event: Some(event) }))).boxed()
+        })),
+        session_log: Some(Box::new(move |_| {
+            use read_session_log_response::Event;
+            let end = Event::End(v1::SessionLogEnd {
+                next_offset: 7,
+                session: Some(over.clone()),
+            });
+            let told = [Event::Chunk(chunk()), end];
+            stream::iter(told.map(|event| Ok(v1::ReadSessionLogResponse { event: Some(event) }))).boxed()
+        })),
+        wait_session: Some(Box::new({
+            let web = web.clone();
+            move |_| {
+                let done = v1::SessionWaitDone {
+                    session: Some(web.clone()),
+                    met: true,
+                    ..v1::SessionWaitDone::default()
+                };
+                let event = v1::wait_session_response::Event::Done(done);
+                stream::iter([Ok(v1::WaitSessionResponse { event: Some(event) })]).boxed()
+            }
+        })),
+        away: vec![v1::Away {
+            host: "build1".to_owned(),
+            link: Link::Down.into(),
+            observed_at: ago(7200),
+            ..v1::Away::default()
+        }],
+        ..Script::default()
+    })
+}
+
+const DOWN: &str = "host build1 is away (down): what is told of it is 2 h old\n";
+
+#[test]
+fn logs_are_shown_from_their_copies_while_the_host_is_away() {
+    for refusal in [ErrorKind::Unreachable, ErrorKind::Unauthenticated] {
+        let fake = copied(refusal);
+        for args in [
+            &["session", "logs", "web"][..],
+            &["logs", "web"],
+            &["job", "logs", "build"],
+            &["logs", "build"],
+        ] {
+            let ran = fake.outlast(args);
+            assert_eq!(
+                (ran.code, ran.text().as_str(), ran.err.as_str()),
+                (0, "copied\n", DOWN),
+                "{args:?}"
+            );
+        }
+        let ran = fake.outlast(&["session", "logs", "-f", "web"]);
+        let end = format!("{DOWN}session web exited with exit code 0\n");
+        assert_eq!((ran.code, ran.text().as_str(), ran.err), (0, "copied\n", end));
+    }
+    let fake = copied(ErrorKind::Failed);
+    assert_eq!(fake.outlast(&["session", "logs", "web"]).code, 1);
+}
+
+#[test]
+fn who_waits_for_something_on_a_host_that_is_away_hears_of_it() {
+    let fake = copied(ErrorKind::Unreachable);
+    for (args, end) in [
+        (
+            &["job", "wait", "build", "build"][..],
+            "job 0d6af9a8 (build) succeeded\n",
+        ),
+        (&["wait", "build"], "job 0d6af9a8 (build) succeeded\n"),
+        (
+            &["session", "wait", "web"],
+            "session web exited with exit code 0\n",
+        ),
+        (&["wait", "web"], "session web exited with exit code 0\n"),
+    ] {
+        let ran = fake.outlast(args);
+        assert_eq!(ran.code, 0, "{args:?}");
+        let ends = ran.err.strip_prefix(DOWN).unwrap_or_else(|| panic!("{ran:?}"));
+        assert_eq!(ends.replace(end, ""), "", "{args:?}");
+    }
 }
