@@ -385,6 +385,11 @@ pub fn away(link: v1::Link) -> Option<String> {
     }
 }
 
+/// As [`away`], for who would rather wait: a first connection that is being made is soon there, or known not to be.
+pub fn away_for_now(link: v1::Link) -> Option<String> {
+    away(link).filter(|_| link != v1::Link::Connecting)
+}
+
 /// A stream that ended without saying why.
 pub fn cut() -> ClientError {
     ClientError::Broken(Box::new(tonic::Status::unavailable("the stream ended early")))

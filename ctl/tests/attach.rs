@@ -10,6 +10,7 @@ use std::{
 };
 
 use fake::{Fake, Script, outlast, session, talk};
+use futures::{StreamExt as _, stream};
 use outlast_client::v1::{
     self, AttachEndReason, AttachSessionRequest, AttachSessionResponse, Error, ErrorKind, Link, SessionState,
     attach_session_request::Event as Said, attach_session_response::Event as Tell,
@@ -341,4 +342,61 @@ fn an_announced_stop_ends_it_with_7_and_the_way_back() {
     assert_eq!(pty.wait_exit(DEADLINE).code(), Some(7));
     pty.wait_text("error: outlastd is stopping");
     pty.wait_text("hint: outlast attach web");
+}
+
+/// A daemon whose new session is being created while its host is `now`, and runs once it is looked at.
+fn created(now: Link) -> (Fake, Pty) {
+    let far = Far::default();
+    let fake = Fake::start(Script {
+        create_session: Some(Box::new(move |request| {
+            assert_eq!(request.host.as_deref(), Some("build1"));
+            Ok(v1::CreateSessionResponse {
+                session: Some(v1::Session {
+                    state: SessionState::Creating.into(),
+                    ..web(now)
+                }),
+            })
+        })),
+        sessions: [(ID.to_owned(), web(Link::Up))].into(),
+        events: Some(Box::new(|_| {
+            stream::iter([Ok(v1::ReadEventsResponse::default())])
+                .chain(stream::pending())
+                .boxed()
+        })),
+        attach: talk(move |requests, answers| far.clone().serve(requests, answers)),
+        ..Script::default()
+    });
+    let mut command = outlast(
+        fake.home(),
+        &[
+            "--no-start",
+            "session",
+            "create",
+            "web",
+            "--host",
+            "build1",
+            "--attach",
+        ],
+    );
+    command.env("TERM", "xterm");
+    let pty = Pty::start(&command);
+    (fake, pty)
+}
+
+#[test]
+fn a_new_session_whose_host_is_away_is_not_attached_to_and_that_is_a_failure() {
+    let (_fake, mut pty) = created(Link::Backoff);
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(125));
+    pty.wait_text(
+        "error: session web will be started when host build1 is back; it is away (backoff); \
+         this terminal was not attached\r\nhint: outlast attach web\r\n",
+    );
+}
+
+#[test]
+fn a_new_session_is_waited_for_while_its_host_is_being_connected_to() {
+    let (_fake, mut pty) = created(Link::Connecting);
+    pty.wait_text("screen 1");
+    pty.write(b"X");
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(9));
 }

@@ -170,3 +170,35 @@ fn ctrl_c_leaves_and_the_stop_goes_on() {
         )
     );
 }
+
+#[test]
+fn a_host_that_is_being_connected_to_is_waited_for() {
+    let (fake, asked) = sessions(Link::Connecting);
+    let ran = fake.outlast(&["session", "stop", "a"]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (0, "session a was stopped by SIGTERM\n")
+    );
+    assert_eq!(*asked.lock().unwrap(), ["stop a", "wait a"]);
+}
+
+#[test]
+fn a_job_that_has_not_begun_ends_without_its_host() {
+    let fake = Fake::start(Script {
+        jobs: [(JOB.to_owned(), job(JOB, None, JobState::Cancelled))].into(),
+        cancel_job: Some(Box::new(|_| {
+            let mut job = job(JOB, None, JobState::Queued);
+            job.link = Link::Backoff.into();
+            Ok(v1::CancelJobResponse {
+                job: Some(job),
+                already_ended: false,
+            })
+        })),
+        ..Script::default()
+    });
+    let ran = fake.outlast(&["job", "cancel", JOB]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (0, "job 0d6af9a8 was cancelled before it ran\n")
+    );
+}
