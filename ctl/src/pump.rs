@@ -118,12 +118,15 @@ impl Pump {
     }
 
     async fn verdict(&mut self) -> Result<()> {
-        match self.end.take() {
-            Some(end) => match end.await {
-                Ok(Err(error)) => Err(out_failed(&error)),
-                Ok(Ok(())) | Err(_) => Ok(()),
-            },
-            None => Ok(()),
+        let Some(end) = &mut self.end else {
+            return Ok(());
+        };
+        // Whoever gives up waiting may wait again.
+        let outcome = end.await;
+        self.end = None;
+        match outcome {
+            Ok(Err(error)) => Err(out_failed(&error)),
+            Ok(Ok(())) | Err(_) => Ok(()),
         }
     }
 }
@@ -169,4 +172,51 @@ fn write_all(output: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+impl Pump {
+    /// One whose thread is the test: it writes when the test takes something from the queue.
+    pub fn by_hand() -> (Self, ByHand) {
+        let mut pump = Self::new();
+        let ends = pump.unstarted.take().unwrap();
+        (pump, ByHand(ends))
+    }
+}
+
+/// Stands for the thread of a [`Pump`].
+#[cfg(test)]
+pub struct ByHand(Ends);
+
+#[cfg(test)]
+impl ByHand {
+    /// What waits to be written next. None when nothing does.
+    pub fn take(&mut self) -> Option<Bytes> {
+        self.0.chunks.try_recv().ok().map(|(_, bytes)| bytes)
+    }
+
+    /// Everything is written.
+    pub fn done(self) {
+        self.0.tell.send(Ok(())).unwrap();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    #[test]
+    fn who_gave_up_waiting_for_the_end_can_wait_again() {
+        let ctx = &mut Context::from_waker(Waker::noop());
+        let (mut pump, thread) = Pump::by_hand();
+        assert!(pin!(pump.finish()).poll(ctx).is_pending());
+        assert!(pin!(pump.finish()).poll(ctx).is_pending(), "nothing is written");
+        thread.done();
+        assert!(matches!(pin!(pump.finish()).poll(ctx), Poll::Ready(Ok(()))));
+    }
 }
