@@ -6,11 +6,12 @@
 use std::{
     io::{self, Write as _},
     os::fd::AsFd,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +20,9 @@ use crate::error::{Failure, Result};
 
 /// Chunks on their way to the outputs; at 256 KiB each, 4 MiB.
 const QUEUE: usize = 16;
+
+/// How long the last output may take to be on the screen of somebody who leaves.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Writes an answer to stdout.
 pub fn answer(text: &str) -> Result<()> {
@@ -36,6 +40,22 @@ pub fn answer_bytes(bytes: &[u8]) -> Result<()> {
 /// Writes a remark to stderr. When nobody reads that, nobody misses it.
 pub fn remark(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// As [`remark`], by who is told to end: where it cannot be written at once it is left out.
+pub fn last_remark(text: &str) {
+    if takes(io::stderr()) {
+        remark(text);
+    }
+}
+
+/// Whether something can be written without waiting. A terminal that was stopped takes nothing.
+pub fn takes(output: impl AsFd) -> bool {
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut [PollFd::new(&output, PollFlags::OUT)], Some(&at_once)) == Ok(1)
 }
 
 fn out_failed(error: &io::Error) -> Failure {
@@ -107,6 +127,11 @@ impl Pump {
     pub fn aside(&mut self) -> Aside {
         self.start();
         Aside(self.queue.downgrade())
+    }
+
+    /// Waits until everything is written, but not for an output that has stopped.
+    pub async fn last_words(&mut self) {
+        let _ = tokio::time::timeout(LAST_WORDS, self.finish()).await;
     }
 
     /// Waits until everything is written. Nothing can be written after that.

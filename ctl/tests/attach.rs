@@ -16,6 +16,7 @@ use outlast_client::v1::{
     attach_session_request::Event as Said, attach_session_response::Event as Tell,
 };
 use outlast_testkit::{DEADLINE, Pty, wait_until};
+use rustix::process::Signal;
 use tokio::sync::{Notify, mpsc};
 use tonic::{Status, Streaming};
 
@@ -399,4 +400,43 @@ fn a_new_session_is_waited_for_while_its_host_is_being_connected_to() {
     pty.wait_text("screen 1");
     pty.write(b"X");
     assert_eq!(pty.wait_exit(DEADLINE).code(), Some(9));
+}
+
+#[test]
+fn an_escape_behind_the_help_leaves() {
+    let (_fake, far, mut pty) = attached();
+    pty.write(b"~?");
+    pty.wait_text("~? shows this");
+    pty.write(b"k\r~?\r~.");
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(0));
+    assert_eq!(far.said(), "k\r\r[detach]");
+}
+
+#[test]
+fn a_size_that_changes_while_it_is_attached_to_is_told() {
+    let back = Arc::new(Notify::new());
+    let far = Far::default();
+    *far.back.lock().unwrap() = Some(Arc::clone(&back));
+    let (_fake, far, mut pty) = attached_to(far);
+    pty.write(b"K");
+    wait_until(DEADLINE, "the second attachment", || {
+        (far.attached() == 2).then_some(())
+    });
+    pty.resize(90, 30);
+    // It is heard of before there is anybody to tell: the notice moves.
+    pty.wait_text("\u{1b}[30;1H\u{1b}[2K\u{1b}[7m outlast: the connection to outlastd broke");
+    back.notify_one();
+    far.wait_said("[90x30]");
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_does_not_hold_up_a_signal() {
+    let (_fake, far, mut pty) = attached();
+    let raw = pty.modes();
+    pty.stop();
+    pty.write(b"a");
+    far.wait_said("a");
+    pty.signal(Signal::TERM);
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(143));
+    assert_ne!(pty.modes().local_modes, raw.local_modes);
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use outlast_client::v1::{
     self, Error, ErrorKind, exec_host_request::Event as Said, exec_host_response::Event as Tell,
 };
-use outlast_testkit::{DEADLINE, Pty};
+use outlast_testkit::{DEADLINE, Pty, wait_until};
 use rustix::process::Signal;
+use tokio::sync::Notify;
 
 use crate::{
     exec::{daemon, ended, hear, tell},
-    fake::{Fake, Heard, outlast},
+    fake::{Fake, Heard, Script, outlast, talk},
 };
 
 /// What was said, as text: input as it is, sizes in brackets.
@@ -132,4 +133,53 @@ fn a_shell_without_a_terminal_names_what_does_without() {
         ran.err
     );
     assert!(opened.lock().unwrap().is_empty());
+}
+
+#[test]
+fn a_shell_is_told_the_size_that_the_terminal_has_when_it_begins() {
+    let (opened, begins, said) = (
+        Heard::default(),
+        Arc::new(Notify::new()),
+        Heard::<(u32, u32)>::default(),
+    );
+    let (kept, begin, noted) = (Arc::clone(&opened), Arc::clone(&begins), Arc::clone(&said));
+    let fake = Fake::start(Script {
+        exec_host: talk(move |mut requests, answers| {
+            let (opened, begin, said) = (Arc::clone(&kept), Arc::clone(&begin), Arc::clone(&noted));
+            async move {
+                let open = hear(&mut requests).await;
+                opened.lock().unwrap().push(open);
+                begin.notified().await;
+                tell(&answers, Tell::Begun(v1::ExecBegun { pid: 42 })).await;
+                let Some(Said::Resize(size)) = hear(&mut requests).await else {
+                    panic!("no size comes")
+                };
+                said.lock().unwrap().push((size.columns, size.rows));
+                tell(&answers, ended(Some(0), None, None)).await;
+            }
+        }),
+        ..Script::default()
+    });
+    let mut pty = at_terminal(&fake, &["host", "shell", "build1"]);
+    wait_until(DEADLINE, "the opening", || {
+        (!opened.lock().unwrap().is_empty()).then_some(())
+    });
+    pty.resize(100, 40);
+    begins.notify_one();
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(0));
+    assert_eq!(*said.lock().unwrap(), [(100, 40)]);
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_does_not_hold_up_a_signal() {
+    let (fake, _, said) = shell();
+    let mut pty = at_terminal(&fake, &["host", "shell", "build1"]);
+    pty.wait_text("there$ ");
+    pty.stop();
+    pty.write(b"a");
+    wait_until(DEADLINE, "the input", || {
+        (!said.lock().unwrap().is_empty()).then_some(())
+    });
+    pty.signal(Signal::TERM);
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(143));
 }
