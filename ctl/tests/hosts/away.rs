@@ -216,17 +216,14 @@ fn copied(refusal: ErrorKind) -> Fake {
             let told = [Event::Chunk(chunk()), end];
             stream::iter(told.map(|event| Ok(v1::ReadSessionLogResponse { event: Some(event) }))).boxed()
         })),
-        wait_session: Some(Box::new({
-            let web = web.clone();
-            move |_| {
-                let done = v1::SessionWaitDone {
-                    session: Some(web.clone()),
-                    met: true,
-                    ..v1::SessionWaitDone::default()
-                };
-                let event = v1::wait_session_response::Event::Done(done);
-                stream::iter([Ok(v1::WaitSessionResponse { event: Some(event) })]).boxed()
-            }
+        wait_session: Some(Box::new(move |_| {
+            let done = v1::SessionWaitDone {
+                session: Some(web.clone()),
+                met: true,
+                ..v1::SessionWaitDone::default()
+            };
+            let event = v1::wait_session_response::Event::Done(done);
+            stream::iter([Ok(v1::WaitSessionResponse { event: Some(event) })]).boxed()
         })),
         away: vec![v1::Away {
             host: "build1".to_owned(),
