@@ -25,6 +25,15 @@ pub fn line(away: &v1::Away) -> String {
     }
 }
 
+/// Adds hosts to those that are away, each once.
+pub fn add(hosts: &mut Vec<v1::Away>, more: impl IntoIterator<Item = v1::Away>) {
+    for host in more {
+        if !hosts.iter().any(|known| known.host == host.host) {
+            hosts.push(host);
+        }
+    }
+}
+
 /// When it is tried again.
 pub fn next_try(time: &prost_types::Timestamp) -> String {
     let wait = time::seconds_until(time);

@@ -9,12 +9,15 @@ use outlast_client::{
 
 use super::address;
 use crate::{
-    cli::HostForward,
+    cli::{HostForward, LOOPBACK},
     context::{Context, FirstCode},
     error::{Failure, Result},
     follow::{Interrupt, PATIENCE, Patience, away, cut, ended, left},
     pump::answer,
-    render::json,
+    render::{
+        escape::{escape, quote},
+        json,
+    },
 };
 
 pub async fn forward(ctx: &Context, args: HostForward) -> Result<u8> {
@@ -70,10 +73,10 @@ impl Forward<'_> {
         loop {
             let error = self.once().await?;
             if !error.can_go_on() {
-                let resume = format!("outlast host forward {} {}", self.wanted.host, self.spec());
-                return Err(ended(error, &resume));
+                return Err(ended(error, &self.resume()));
             }
-            self.patience.reconnect(self.ctx, error).await?;
+            let back = self.patience.reconnect(self.ctx, error).await;
+            back.map_err(|failure| failure.hint(self.resume()))?;
         }
     }
 
@@ -122,7 +125,7 @@ impl Forward<'_> {
             None => format!("{host}:{}", self.wanted.remote_port),
         };
         let line = format!("forwarding {here}:{} to {there}", at.port);
-        answer(&format!("{}\n", crate::render::escape::escape(&line)))
+        answer(&format!("{}\n", escape(&line)))
     }
 
     fn link(&self, link: Link) -> Result<()> {
@@ -150,7 +153,16 @@ impl Forward<'_> {
         Ok(())
     }
 
-    /// What to type for this port.
+    /// What to type to forward this port again.
+    fn resume(&self) -> String {
+        let at = match self.wanted.local_address.as_deref() {
+            None | Some(LOOPBACK) => String::new(),
+            Some(address) => format!(" --address {}", quote(address)),
+        };
+        format!("outlast host forward {} {}{at}", self.wanted.host, self.spec())
+    }
+
+    /// This port as it is typed.
     fn spec(&self) -> String {
         let ForwardHostRequest {
             local_port,
