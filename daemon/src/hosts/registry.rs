@@ -153,6 +153,7 @@ impl Hosts {
         if let Some(host) = self.others().remove(name)
             && let Kind::Remote(remote) = &host.kind
         {
+            remote.removed.cancel();
             remote.end.cancel();
         }
         self.changes.send_modify(|count| *count += 1);
@@ -211,6 +212,7 @@ impl Hosts {
                 inbox,
                 followers,
                 end,
+                removed: CancellationToken::new(),
             }),
             name: name.clone(),
         };

@@ -26,7 +26,7 @@ use tonic::{Status, Streaming};
 
 use super::{Sessions, View};
 use crate::{
-    hosts::{Host, LOCAL, Link},
+    hosts::{Host, HostView, LOCAL, Link},
     refusal,
     rpc::{host, status::failure},
 };
@@ -106,11 +106,9 @@ async fn relay(
         };
         let sent = answers.send(Ok(message(Out::Opened(opened)))).await;
         sent.map_err(|_gone| Status::cancelled("the client went away"))?;
-        say_link(&host, answers).await?;
-        if !returned(&host, &mut start, &mut input).await? {
+        if !returned(&host, &mut start, &mut input, answers).await? {
             return end(sessions, &session, true).await;
         }
-        say_link(&host, answers).await?;
         back = true;
     }
     loop {
@@ -118,11 +116,9 @@ async fn relay(
             Round::Over { left } => return end(sessions, &session, left).await,
             Round::Away => host.doubt().await,
         }
-        say_link(&host, answers).await?;
-        if !returned(&host, &mut start, &mut input).await? {
+        if !returned(&host, &mut start, &mut input, answers).await? {
             return end(sessions, &session, true).await;
         }
-        say_link(&host, answers).await?;
         back = true;
     }
 }
@@ -226,28 +222,52 @@ async fn attached(
 }
 
 /// Tells the client how the link is.
-async fn say_link(host: &Host, answers: &Answers) -> Result<(), Status> {
-    let view = host.view().borrow().clone();
-    let trouble = view.trouble.filter(|_| view.link != Link::Up);
+async fn say_link(view: &HostView, answers: &Answers) -> Result<(), Status> {
+    let trouble = view.trouble.as_ref().filter(|_| view.link != Link::Up);
     let link = AttachLink {
         link: host::link(view.link).into(),
-        error: trouble.map(|trouble| trouble.message),
+        error: trouble.map(|trouble| trouble.message.clone()),
     };
     let sent = answers.send(Ok(message(Out::Link(link)))).await;
     sent.map_err(|_gone| Status::cancelled("the client went away"))
 }
 
-/// Waits until the host is there again. False: the client left first. What is typed meanwhile is refused.
+/// Waits until the host is there again, and tells the client how the link is meanwhile. False: the client left first. What
+/// is typed meanwhile is refused.
+///
+/// # Errors
+/// When only a person can bring the host back, or it was removed.
 async fn returned(
     host: &Host,
     start: &mut AttachStart,
     input: &mut Streaming<AttachSessionRequest>,
+    answers: &Answers,
 ) -> Result<bool, Status> {
-    let up = host.up();
-    tokio::pin!(up);
+    let mut view = host.view();
+    let mut told = None;
     loop {
+        if host.is_removed() {
+            return Err(removed(host));
+        }
+        let now = view.borrow_and_update().clone();
+        let word = (
+            now.link,
+            now.trouble.as_ref().map(|trouble| trouble.message.clone()),
+        );
+        if told.as_ref() != Some(&word) {
+            say_link(&now, answers).await?;
+            told = Some(word);
+        }
+        if now.link == Link::Up {
+            return Ok(true);
+        }
+        if now.link.is_stuck() {
+            return Err(host::not_connected(host.name(), &now).into_status());
+        }
         tokio::select! {
-            () = &mut up => return Ok(true),
+            biased;
+            () = host.removed() => {}
+            Ok(()) = view.changed() => {}
             message = input.message() => match message?.map(|message| message.event) {
                 Some(Some(In::Resize(to))) => start.size = Some(size(Some(to))?),
                 Some(Some(In::Input(_) | In::Open(_)) | None) => {}
@@ -255,6 +275,18 @@ async fn returned(
             },
         }
     }
+}
+
+/// What somebody hears who is attached to a session of a host that is removed.
+fn removed(host: &Host) -> Status {
+    let name = host.name();
+    Error::new(
+        ErrorKind::NotFound,
+        format!("host {name} was removed; the session goes on there"),
+    )
+    .with_hint(format!("outlast host add {name} ADDRESS brings it back"))
+    .about(name)
+    .into_status()
 }
 
 /// The first message of a client.

@@ -152,8 +152,8 @@ impl Driver {
     async fn drive(&mut self) {
         let mut backoff = Backoff::default();
         loop {
-            let Some(host) = self.host() else {
-                // It was removed, and the row with it.
+            let Some(host) = self.host().filter(|_| !self.inbox.is_closed()) else {
+                // Its host was removed, and the row with it; perhaps it was added again since.
                 return;
             };
             if (self.session.deleting || !self.session.state.is_ended()) && !host.is_up() {
@@ -211,7 +211,7 @@ impl Driver {
                 self.answer_removals();
             }
             tokio::select! {
-                () = host.up() => return,
+                _up_or_removed = host.up() => return,
                 Some(command) = self.inbox.recv() => self.obey(command).await,
             }
         }
@@ -399,7 +399,8 @@ impl Driver {
         {
             match self.inbox.recv().await {
                 Some(command) => self.obey(command).await,
-                None => std::future::pending().await,
+                // It was let go of together with its host.
+                None => return,
             }
             if self.session.stop_grace_ms.is_some() && self.session.state == SessionState::Broken {
                 self.session = judge::stopped_unstarted(&self.session, now_ms());

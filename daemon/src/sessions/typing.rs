@@ -70,6 +70,8 @@ impl Sessions {
             return Ok(self.first_answer(session, recorded.outcome.as_deref()));
         }
         admission::reach(session, verb).map_err(|denial| refusal::denied(&denial, Some(session.id)))?;
+        // Before the request is recorded: one that was never tried can be repeated.
+        let host = self.reachable(&session.host)?;
         if let Some(request) = &request {
             let recorded = store
                 .record_request(request, &session.id.to_string(), None)
@@ -79,7 +81,7 @@ impl Sessions {
                 return Ok(self.first_answer(session, recorded.into_inner().outcome.as_deref()));
             }
         }
-        let mut client = self.reachable(&session.host)?.client();
+        let mut client = host.client();
         let sent = client.send_session(SendSessionRequest {
             id: session.id.to_string(),
             text: typing.text.into_bytes().into(),
