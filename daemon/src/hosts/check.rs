@@ -84,7 +84,7 @@ async fn relay(
     let mut waiting: HashMap<u32, oneshot::Sender<Option<Secret>>> = HashMap::new();
     let mut number = 0;
     let mut listening = true;
-    loop {
+    let ended = loop {
         tokio::select! {
             biased;
             Some(step) = told.recv() => say(answers, Out::Step(step_message(step))).await?,
@@ -94,7 +94,7 @@ async fn relay(
                 waiting.insert(number, question.answer);
                 say(answers, Out::Question(text)).await?;
             }
-            _ended = &mut over => break,
+            ended = &mut over => break ended,
             message = input.message(), if listening => match message? {
                 Some(message) => if let Some(In::Answer(answer)) = message.event {
                     take(&mut waiting, answer)?;
@@ -107,13 +107,20 @@ async fn relay(
                 }
             },
         }
-    }
+    };
     while let Ok(step) = told.try_recv() {
         say(answers, Out::Step(step_message(step))).await?;
     }
-    let view = host.view().borrow().clone();
+    let mut view = host.view().borrow().clone();
+    // An error of the channel means that the driver is gone; the view then says how it ended.
+    let came_out = ended.unwrap_or(Ok(()));
+    let ok = came_out.is_ok() && view.link == Link::Up;
+    if let Err(trouble) = came_out {
+        // Also where an older connection serves on.
+        view.trouble = Some(trouble);
+    }
     Ok(CheckEnd {
-        ok: view.link == Link::Up,
+        ok,
         host: Some(message(app, &host, &view).await?),
     })
 }
@@ -147,9 +154,9 @@ async fn look_here(host: &Host, check: Check) {
         // A listener that does not listen misses some.
         let _told = steps.try_send(step);
     });
-    // What is wrong is among the steps.
-    let _found = attempt::look(&host.client(), &(on_step as outlast_transport::connect::OnStep)).await;
-    let _gone = check.done.send(());
+    let found = attempt::look(&host.client(), &(on_step as outlast_transport::connect::OnStep)).await;
+    // Whoever asked may have gone.
+    let _gone = check.done.send(found.map(drop).map_err(super::Trouble::helper));
 }
 
 async fn say(answers: &Answers, event: Out) -> Result<(), Status> {

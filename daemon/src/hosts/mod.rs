@@ -209,9 +209,14 @@ impl Host {
         (&self.root, &self.watcher)
     }
 
-    /// Has it tried again at once when it is away, and prove itself when it is not.
+    /// Somebody wants it: has it tried again at once when it is away, and prove itself when it is not.
     pub fn nudge(&self) {
         self.send(remote::Command::Try);
+    }
+
+    /// The network has changed: as [`Host::nudge`], but nobody waits for it.
+    fn wake(&self) {
+        self.send(remote::Command::Wake);
     }
 
     fn send(&self, wish: remote::Command) {

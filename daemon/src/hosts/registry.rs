@@ -177,7 +177,7 @@ impl Hosts {
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
-                () = wake.changed() => self.others().values().for_each(|host| host.nudge()),
+                () = wake.changed() => self.others().values().for_each(|host| host.wake()),
             }
         }
     }

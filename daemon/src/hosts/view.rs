@@ -121,6 +121,12 @@ impl Trouble {
         }
     }
 
+    /// Whether the host refused the credentials, so that others may do.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.reason == Cause::AuthRejected.as_str()
+    }
+
     /// Another machine than before answers under the name.
     #[must_use]
     pub fn other_machine(name: &str) -> Self {
