@@ -43,7 +43,7 @@ use tonic::{Code, Status};
 use crate::config::Config;
 
 pub use outlast_model::host::{LOCAL, Link};
-pub use registry::{Hosts, OpenError};
+pub use registry::{Changing, Hosts, OpenError};
 pub use remote::Check;
 pub use view::{Facts, HostView, Trouble};
 
@@ -71,7 +71,7 @@ enum Kind {
         client: HelperClient,
         refresh: mpsc::Sender<local::Refresh>,
     },
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 /// The way to the driver of another machine.

@@ -211,8 +211,7 @@ impl Driver {
                     watchers,
                 } => {
                     let watched = self.is_watched();
-                    let due =
-                        (!trouble.link.is_stuck()).then(|| self.pace.next(began, watched, jitter()));
+                    let due = (!trouble.link.is_stuck()).then(|| self.pace.next(began, watched, jitter()));
                     self.failed(trouble.clone(), due).await;
                     tell_all(watchers, &Err(trouble));
                     self.rest(due).await
@@ -349,7 +348,19 @@ impl Driver {
         });
         tracing::info!(host = name, carrier = carrier.as_str(), "connected");
         self.tell().await;
+        self.keep_seen().await;
         connection
+    }
+
+    /// Keeps what was seen for a later daemon.
+    async fn keep_seen(&self) {
+        let name = self.parts.host.name.as_str();
+        let seen = self.parts.publish.borrow().seen();
+        if let Some(seen) = seen
+            && let Err(error) = self.parts.store.set_host_seen(name, &seen).await
+        {
+            tracing::warn!(host = name, %error, "remembering what was seen of a host");
+        }
     }
 
     /// Publishes that there is no connection, and why.
@@ -453,6 +464,7 @@ impl Driver {
             view.next_try_at = due.map(by_the_clock);
         });
         self.tell().await;
+        self.keep_seen().await;
         due
     }
 
@@ -517,7 +529,13 @@ impl Driver {
     /// Waits until the next attempt is due, or somebody wants one now; those want to watch it. Without a time, only
     /// somebody can want it, or another ssh-agent may let us in.
     async fn rest(&mut self, due: Option<Instant>) -> Vec<Check> {
-        let refused = self.parts.publish.borrow().trouble.as_ref().is_some_and(Trouble::is_refusal);
+        let refused = self
+            .parts
+            .publish
+            .borrow()
+            .trouble
+            .as_ref()
+            .is_some_and(Trouble::is_refusal);
         let over = async {
             match due {
                 Some(due) => sleep_until(due).await,
