@@ -17,8 +17,7 @@ use crate::{
 };
 
 /// The columns of a host, in the order of [`host`].
-const HOST: &str =
-    "name, destination, user, port, identities, jump, carrier, command, created_at, machine_id, seen_at, seen_os, \
+const HOST: &str = "name, destination, user, port, identities, jump, carrier, command, created_at, machine_id, seen_at, seen_os, \
      seen_arch, seen_user, seen_helper_version, seen_tmux_version, seen_boot_id";
 
 /// What was forgotten together with a host.
@@ -332,7 +331,9 @@ fn remove(
         return Ok(RemovedHost::InUse(forgotten));
     }
     let ids = connection
-        .prepare_cached("SELECT id FROM jobs WHERE host = ?1 UNION ALL SELECT id FROM sessions WHERE host = ?1")?
+        .prepare_cached(
+            "SELECT id FROM jobs WHERE host = ?1 UNION ALL SELECT id FROM sessions WHERE host = ?1",
+        )?
         .query_map([name], |row| rows::word(row, 0))?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     for sql in [

@@ -89,7 +89,9 @@ impl Store {
     /// absent when there was none.
     pub async fn delete_session(&self, id: Id) -> Result<Option<Session>, StoreError> {
         self.writer()
-            .write("removing a session", true, move |connection| delete(connection, id))
+            .write("removing a session", true, move |connection| {
+                delete(connection, id)
+            })
             .await
     }
 

@@ -127,7 +127,10 @@ async fn a_database_of_schema_2_opens_with_its_hosts_and_removals() {
     assert_fixture_content(&store).await;
     let hosts = store.hosts().await.unwrap();
     assert_eq!(hosts.len(), 1);
-    assert_eq!((hosts[0].machine_id.as_deref(), &hosts[0].seen), (Some("m-1"), &None));
+    assert_eq!(
+        (hosts[0].machine_id.as_deref(), &hosts[0].seen),
+        (Some("m-1"), &None)
+    );
     let removals = store.removals("far").await.unwrap();
     assert_eq!(removals.len(), 1);
     assert_eq!(removals[0].kind, RemovalKind::Job);
