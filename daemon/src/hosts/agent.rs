@@ -39,6 +39,11 @@ impl Agent {
         });
     }
 
+    /// Word of every other agent that a command brings.
+    pub(super) fn changes(&self) -> watch::Receiver<Option<PathBuf>> {
+        self.socket.subscribe()
+    }
+
     /// The socket to use now.
     #[must_use]
     pub fn socket(&self) -> Option<PathBuf> {

@@ -27,6 +27,10 @@ use crate::{
 /// Connections through one port at once: what a browser opens, many times over.
 const CONNECTIONS: usize = 512;
 
+/// How long nobody is let in after the system refused to take a connection. It does so for want of descriptors, which only
+/// others can give back: long enough not to spin on it, short enough not to be felt.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
 type Answers = mpsc::Sender<Result<ForwardHostResponse, Status>>;
 
 /// Serves one port until its client goes away.
@@ -106,7 +110,7 @@ async fn accept(
             Err(error) => {
                 // Out of descriptors, most likely: others have to close first.
                 tracing::warn!(%error, "taking a connection to forward");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(REFUSED_PAUSE).await;
             }
         }
     }

@@ -13,7 +13,7 @@ use outlast_model::{
     job::JobState,
     session::SessionState,
 };
-use outlast_store::SessionFilter;
+use outlast_store::{Forgotten, RemovedHost, SessionFilter};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -65,8 +65,10 @@ impl Hosts {
             route,
             created_at: now_ms(),
             machine_id: None,
+            seen: None,
         };
-        let host = self.app.hosts.add(new, once.as_ref()).await.map_err(failure)?;
+        let hosts = self.app.hosts.change().await;
+        let host = hosts.add(new, once.as_ref()).await.map_err(failure)?;
         let view = host.view().borrow().clone();
         Ok(AddHostResponse {
             host: Some(message(&self.app, &host, &view).await?),
@@ -83,34 +85,24 @@ impl Hosts {
                 "`local` is this machine and is always there",
             ));
         }
-        let store = &self.app.store;
-        let done_before = match &once {
-            Some(once) => store.find_request(once).await.map_err(failure)?.is_some(),
-            None => false,
+        let there = if request.dry_run {
+            if self.app.hosts.get(&name).is_none() {
+                return Err(failure(unknown_host(&name)));
+            }
+            self.app.store.count_on_host(&name).await.map_err(failure)?
+        } else {
+            let hosts = self.app.hosts.change().await;
+            let removed = hosts.remove(&name, request.force, once.as_ref()).await;
+            match removed.map_err(failure)? {
+                RemovedHost::Now { forgotten, ids } => {
+                    self.work.forget_host(&name, ids).await;
+                    forgotten
+                }
+                RemovedHost::Before(forgotten) => forgotten,
+                RemovedHost::InUse(there) => return Err(in_use(&name, there)),
+                RemovedHost::Absent => return Err(failure(unknown_host(&name))),
+            }
         };
-        if self.app.hosts.get(&name).is_none() && !done_before {
-            return Err(failure(unknown_host(&name)));
-        }
-        let there = store.count_on_host(&name).await.map_err(failure)?;
-        if (there.live_jobs > 0 || there.live_sessions > 0) && !request.force && !request.dry_run {
-            let message = format!(
-                "host {name} has {} live jobs and {} live sessions",
-                there.live_jobs, there.live_sessions
-            );
-            return Err(Error::new(ErrorKind::WrongState, message)
-                .with_hint(format!(
-                    "outlast host remove {name} --force forgets them; they go on there"
-                ))
-                .about(name));
-        }
-        if !request.dry_run {
-            self.app
-                .hosts
-                .remove(&name, once.as_ref())
-                .await
-                .map_err(failure)?;
-            self.work.forget_host(&name);
-        }
         Ok(RemoveHostResponse {
             live_jobs: there.live_jobs,
             jobs: there.jobs,
@@ -135,6 +127,18 @@ impl Hosts {
             changed_files,
         })
     }
+}
+
+fn in_use(name: &str, there: Forgotten) -> Error {
+    let message = format!(
+        "host {name} has {} live jobs and {} live sessions",
+        there.live_jobs, there.live_sessions
+    );
+    Error::new(ErrorKind::WrongState, message)
+        .with_hint(format!(
+            "outlast host remove {name} --force forgets them; they go on there"
+        ))
+        .about(name)
 }
 
 fn ssh_route(ssh: v1::SshAddress) -> Result<SshRoute, Error> {
