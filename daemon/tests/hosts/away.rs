@@ -84,6 +84,7 @@ fn what_is_wanted_while_a_host_is_away_is_done_when_it_is_back() {
     fs::write(sshd.home().join("pruned"), "").unwrap();
     sandbox.wait_job(&pruned, |state| state == "failed");
     session(&sandbox, "stopped");
+    program_of(&sandbox, "stopped");
     session(&sandbox, "deleted");
     let deleted_program = program_of(&sandbox, "deleted");
     go_away(&sandbox, &mut proxy);
@@ -116,6 +117,9 @@ fn what_is_wanted_while_a_host_is_away_is_done_when_it_is_back() {
     for part in ["outlast session logs stopped", "it was seen last"] {
         assert!(peeked.err().contains(part), "{part:?} is missing: {peeked}");
     }
+    let log = outlast(&["session", "logs", "stopped"]).success();
+    assert!(log.out().trim().parse::<u32>().is_ok(), "{log}");
+    assert!(log.err().contains("host far is away"), "{log}");
     let sent = outlast(&["session", "send", "stopped", "x"]);
     assert_eq!(sent.exit(), 6, "{sent}");
     let queued = outlast(&["run", "-d", "--host", "far", "--", "echo", "at last"])
@@ -393,10 +397,7 @@ fn a_program_that_ends_on_a_slow_line_is_not_taken_for_one_that_was_left() {
     proxy.throttle(Some(SLOW));
     fs::write(sshd.home().join("go-on"), "").unwrap();
     assert_eq!(terminal.wait_exit(), 9);
-    let log = sandbox.outlast(&["session", "logs", "web"]).success();
-    assert_eq!(
-        log.out().matches('y').count(),
-        LAST_WORDS / 2,
-        "its log is not whole"
-    );
+    let log = ["session", "logs", "web", "-f", "--from", "start"];
+    let log = sandbox.outlast(&log).success().out();
+    assert_eq!(log.matches('y').count(), LAST_WORDS / 2, "its log is not whole");
 }

@@ -53,11 +53,7 @@ fn programs_there_reach_the_agent_here_across_reconnects() {
         drop(sandbox.outlast(&["session", "send", "keys", word]).success());
         let answered = format!("asked {word}");
         wait_until(DEADLINE, &answered, || {
-            let screen = sandbox
-                .outlast(&["session", "peek", "keys"])
-                .success()
-                .out()
-                .to_owned();
+            let screen = sandbox.outlast(&["session", "peek", "keys"]).success().out();
             screen.contains(&answered).then_some(screen)
         })
     };
