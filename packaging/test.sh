@@ -40,10 +40,11 @@ begun=$SECONDS
 
 step "Looking for what it takes"
 need_rust
-# A far end for tests of hosts, with every kind of login shell, and networks that can be cut.
+# A far end for tests of hosts, with every kind of login shell and account, networks that can be cut, and a container with
+# one program.
 host_packages=(
     openssh-client=ssh openssh-server=/usr/sbin/sshd dash=dash bash=bash zsh=zsh fish=fish tcsh=tcsh
-    iproute2=ip iptables=/usr/sbin/iptables
+    iproute2=ip iptables=/usr/sbin/iptables openssl=openssl busybox-static=busybox
 )
 need_packages "${BUILD_PACKAGES[@]}" "${host_packages[@]}" python3=python3 shellcheck=shellcheck \
     python3-venv="$(python3 -c 'import ensurepip; print(ensurepip.__file__)' 2>/dev/null || echo /missing)"

@@ -1,7 +1,8 @@
 //! A host with a network of its own: an address that can be cut off and comes back. Needs root.
 
 use std::{
-    net::Ipv4Addr,
+    fs,
+    net::{Ipv4Addr, Ipv6Addr},
     path::Path,
     process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
@@ -83,7 +84,66 @@ impl NetHost {
         self.within(&["link", "set", &format!("{}b", self.name), "down"]);
     }
 
-    /// Undoes [`NetHost::cut`] and [`NetHost::unplug`].
+    /// Loses so many of a hundred packets in each direction, at random.
+    pub fn lose(&self, percent: u8) {
+        let probability = (f64::from(percent) / 100.0).to_string();
+        let lost = [
+            "-m",
+            "statistic",
+            "--mode",
+            "random",
+            "--probability",
+            &probability,
+            "-j",
+            "DROP",
+        ];
+        for chain in ["INPUT", "OUTPUT"] {
+            self.iptables(&[&["-I", chain], &lost[..]].concat());
+        }
+    }
+
+    /// An IPv6 address there that everything goes to and nothing comes back from, as behind a network that carries only
+    /// the other family and does not say so.
+    ///
+    /// # Panics
+    /// When this system has no IPv6.
+    #[must_use]
+    pub fn swallowing(&self) -> Ipv6Addr {
+        let [_, b, c, d] = self.address.octets().map(u16::from);
+        let at = |last| Ipv6Addr::new(0xfd00, 0xa, b, c, d, 0, 0, last);
+        let (near, far, outside) = (at(1), at(2), format!("{}a", self.name));
+        // Containers often begin with it switched off; where it cannot be switched on the next step says so.
+        drop(fs::write(
+            format!("/proc/sys/net/ipv6/conf/{outside}/disable_ipv6"),
+            "0",
+        ));
+        ip(&[
+            "-6",
+            "addr",
+            "add",
+            &format!("{near}/64"),
+            "dev",
+            &outside,
+            "nodad",
+        ]);
+        // A neighbour that everybody is sure of and nobody is: packets leave and are heard of no more.
+        let nobody = "02:00:00:00:00:99";
+        ip(&[
+            "-6",
+            "neigh",
+            "add",
+            &far.to_string(),
+            "lladdr",
+            nobody,
+            "dev",
+            &outside,
+            "nud",
+            "permanent",
+        ]);
+        far
+    }
+
+    /// Undoes [`NetHost::cut`], [`NetHost::lose`] and [`NetHost::unplug`].
     pub fn heal(&self) {
         for chain in ["INPUT", "OUTPUT"] {
             self.iptables(&["-F", chain]);

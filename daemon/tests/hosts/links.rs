@@ -32,7 +32,7 @@ pub fn quiet(sandbox: &Sandbox, sshd: &Sshd) {
 }
 
 /// An sshd with options of its own, reached as `far`.
-fn special(sandbox: &Sandbox, options: &[&str]) -> Sshd {
+pub fn special(sandbox: &Sandbox, options: &[&str]) -> Sshd {
     let client = sandbox.ssh();
     let mut sshd = Sshd::options(&sandbox.path().join("far")).authorize(&client);
     for option in options {
