@@ -170,7 +170,9 @@ impl<'a> Login<'a> {
             Trouble::System(error) => return reach::failed(&error, "logging in"),
             Trouble::Library(error) => error.message().to_owned(),
         };
-        if self.refused > 0 {
+        // A host that has enough of us closes in good order. A connection that was reset or timed out has no other end
+        // any more, and says nothing of what the host thinks of our keys.
+        if self.refused > 0 && rustix::net::getpeername(&self.wire.socket).is_ok() {
             let tries = self.refused;
             return ConnectError::new(
                 Cause::AuthRejected,

@@ -6,8 +6,9 @@ use std::{
     process::Command,
 };
 
-use outlast_testkit::{DEADLINE, Process, SshClient, Sshd, keygen, run, wait_until};
+use outlast_testkit::{DEADLINE, Process, Proxy, SshClient, Sshd, keygen, run, wait_until};
 
+use super::super::{config, open};
 use super::bed::Bed;
 use crate::{
     ask::{QuestionKind, Secret},
@@ -253,6 +254,37 @@ async fn many_keys_do_not_use_up_the_tries() {
     let mut attempt = bed.to(&sshd);
     attempt.route.identities = files;
     attempt.gets_in().await;
+}
+
+/// What breaks says nothing of the keys: it is tried again, where refused keys never are.
+#[tokio::test]
+async fn a_connection_that_is_reset_after_a_refused_key_was_cut() {
+    let bed = Bed::new();
+    let mut sshd = bed.sshd().start();
+    let proxy = Proxy::new(sshd.address());
+    let key = another_key(&bed, &mut sshd, "closed", "open sesame");
+    bed.client.know(&sshd.known_line().replace(
+        &sshd.address().port().to_string(),
+        &proxy.address().port().to_string(),
+    ));
+    let mut attempt = bed.to_port(proxy.address().port());
+    // The first is refused; for the second, which the host takes, a person is asked.
+    attempt.route.identities = vec![bed.client.key(), key];
+    let (questions, mut asked) = tokio::sync::mpsc::channel(1);
+    let route = attempt.route.clone();
+    let settings = config::ask(bed.client.program(), &route).await.unwrap();
+    let attempt = attempt.attempt(questions, std::sync::Arc::new(|_| {}));
+    let cutting = async {
+        let question = asked.recv().await.unwrap();
+        proxy.cut();
+        let answer = Secret::new("open sesame".to_owned());
+        question.answer.send(Some(answer)).unwrap();
+    };
+    let opening = open::open(&attempt, &route, &settings, "cat");
+    let (opened, ()) = tokio::join!(opening, cutting);
+    let error = opened.unwrap_err();
+    assert_eq!(error.cause, Cause::Cut, "{error}");
+    assert!(sshd.log().contains("Failed publickey"), "{}", sshd.log());
 }
 
 /// An sshd that asks for passwords through PAM: root's is "open sesame" in a view of the files that only it has.
