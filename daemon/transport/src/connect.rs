@@ -96,8 +96,28 @@ pub struct Attempt {
     /// Hears of steps.
     pub on_step: OnStep,
     /// How long one attempt may take until authentication begins (address, TCP, key exchange). What a person is asked
-    /// does not count; bootstrap and upload have their own bounds.
+    /// does not count; bootstrap and upload have their own bounds. A way through other machines is given more.
     pub within: Duration,
+}
+
+/// The least that a way through other machines is given: each of them is connected and logged in to first.
+const THROUGH_OTHERS: Duration = Duration::from_secs(30);
+
+/// What such a way is given where a person is there, whom each of the machines may ask something: so long as a question
+/// may stay without an answer.
+const WITH_A_PERSON: Duration = Duration::from_secs(600);
+
+impl Attempt {
+    /// How long it may take until the host itself is there to be spoken to.
+    pub(crate) fn reached_within(&self, settings: &ssh::Settings) -> Duration {
+        if settings.is_direct() {
+            self.within
+        } else if self.questions.is_closed() {
+            self.within.max(THROUGH_OTHERS)
+        } else {
+            WITH_A_PERSON
+        }
+    }
 }
 
 impl fmt::Debug for Attempt {

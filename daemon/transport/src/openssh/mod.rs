@@ -86,7 +86,9 @@ fn arguments(attempt: &Attempt, route: &SshRoute, settings: &Settings, line: &st
     for text in ALIVE.iter().chain(&PLAIN) {
         option((*text).to_owned());
     }
-    option(format!("ConnectTimeout={}", attempt.within.as_secs().max(1)));
+    // It also covers what a program that reaches the host does before the host itself is heard.
+    let within = attempt.reached_within(settings);
+    option(format!("ConnectTimeout={}", within.as_secs().max(1)));
     let strict = match (&attempt.trust, settings.strict) {
         (Trust::AcceptNew, _) => "accept-new",
         // The fingerprint is the answer to the question.
@@ -124,4 +126,67 @@ pub(crate) fn check(route: &SshRoute) -> Result<(), ConnectError> {
         return Err(ConnectError::new(Cause::Misconfigured, text));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use outlast_helper::service::SessionConfig;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        connect::{Purpose, WantedHelper},
+        route::Route,
+    };
+
+    fn attempt(questions: mpsc::Sender<crate::ask::Asked>) -> Attempt {
+        Attempt {
+            route: Route::Ssh(SshRoute::default()),
+            purpose: Purpose::Control,
+            helper: WantedHelper {
+                owner: "test".to_owned(),
+                sessions: SessionConfig {
+                    history_limit: 1000,
+                    user_copy_mode_keys: false,
+                },
+                libraries: Vec::new(),
+            },
+            trust: Trust::Ask,
+            agent: None,
+            passphrases: Vec::new(),
+            questions,
+            on_step: Arc::new(|_| {}),
+            within: Duration::from_secs(2),
+        }
+    }
+
+    fn is_given(attempt: &Attempt, settings: &Settings, option: &str) -> bool {
+        let args = arguments(attempt, &SshRoute::default(), settings, "true");
+        args.iter().any(|arg| arg == option)
+    }
+
+    /// `ssh` counts the login to a bastion, and what is asked for it, into the time that the host is given to answer.
+    #[test]
+    fn a_way_through_others_is_given_time_for_them() {
+        let nobody = attempt(mpsc::channel(1).0);
+        let (questions, _person) = mpsc::channel(1);
+        let somebody = attempt(questions);
+        let direct = Settings::default();
+        let jump = Settings {
+            proxy_jump: Some("gate".to_owned()),
+            ..Settings::default()
+        };
+        let command = Settings {
+            proxy_command: Some("reach %h".to_owned()),
+            ..Settings::default()
+        };
+        assert!(is_given(&nobody, &direct, "ConnectTimeout=2"));
+        assert!(is_given(&somebody, &direct, "ConnectTimeout=2"));
+        for through in [jump, command] {
+            assert!(is_given(&nobody, &through, "ConnectTimeout=30"));
+            assert!(is_given(&somebody, &through, "ConnectTimeout=600"));
+        }
+    }
 }

@@ -156,6 +156,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Whether nothing but the network is between this machine and the host.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.proxy_jump.is_none() && self.proxy_command.is_none()
+    }
+
     /// All known_hosts files.
     pub(crate) fn known_hosts(&self) -> impl Iterator<Item = &PathBuf> {
         self.user_known_hosts.iter().chain(&self.global_known_hosts)

@@ -70,7 +70,7 @@ pub(super) async fn open(
     settings: &Settings,
     command: &str,
 ) -> Result<Opened, ConnectError> {
-    let deadline = Instant::now() + attempt.within;
+    let deadline = Instant::now() + attempt.reached_within(settings);
     // The agent is asked for its keys while the host is reached.
     let (socket, agent) = tokio::join!(
         reach(settings, deadline, &attempt.on_step),

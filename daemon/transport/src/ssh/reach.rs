@@ -86,7 +86,7 @@ pub(super) async fn reach(
     deadline: Instant,
     on_step: &OnStep,
 ) -> Result<Socket, ConnectError> {
-    if settings.proxy_jump.is_some() || settings.proxy_command.is_some() {
+    if !settings.is_direct() {
         let since = Instant::now();
         let reached = through_program(settings);
         tell(on_step, "connect", since, &reached, |_| {
