@@ -167,8 +167,11 @@ pub async fn connect(attempt: Attempt) -> Result<Connection, ConnectError> {
     let started = bootstrap.run(&mut carried.stream, &waits).await;
     (attempt.on_step)(helper_step(began, &started));
     let started = started?;
+    // What start files complained of has no part in the reason of an end to come.
+    carried.stream.said.clear();
     let mut passphrases = carried.passphrases;
     if let Some(asked) = &carried.asked {
+        asked.stands();
         passphrases.extend(asked.passphrases());
     }
     let traffic = match attempt.purpose {

@@ -56,6 +56,11 @@ impl Said {
         kept.drain(..over);
     }
 
+    /// Forgets what was said.
+    pub(crate) fn clear(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// What is kept, as text that is not to be trusted.
     pub(crate) fn text(&self) -> String {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -49,6 +49,8 @@ pub(super) struct Askpass {
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     waiting: AtomicUsize,
+    /// The connection stands: the host's key and ours are accepted.
+    stands: AtomicBool,
     notes: Mutex<Notes>,
 }
 
@@ -65,6 +67,16 @@ impl Asked {
     /// Whether somebody is being asked now.
     pub(crate) fn is_waiting(&self) -> bool {
         self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Takes notice that the connection stands.
+    pub(crate) fn stands(&self) {
+        self.stands.store(true, Ordering::Release);
+    }
+
+    /// Whether the connection stood once.
+    pub(super) fn has_stood(&self) -> bool {
+        self.stands.load(Ordering::Acquire)
     }
 
     /// Fingerprint of the key the host showed, where it had to be asked about.

@@ -41,8 +41,17 @@ const MEANINGS: [(&str, Cause); 22] = [
     ("Connection aborted", Cause::Cut),
 ];
 
-/// The reason of its end.
+/// The reason of its end. A connection that stood was accepted in every way, so that its end is none that only a person
+/// could mend, whatever start files and programs on the host wrote that looks like it.
 pub(super) fn explain(status: ExitStatus, said: &str, asked: &Asked) -> ConnectError {
+    let reason = judge(status, said, asked);
+    if asked.has_stood() && !reason.cause.may_heal() {
+        return ConnectError::new(Cause::Cut, "the connection to the host broke");
+    }
+    reason
+}
+
+fn judge(status: ExitStatus, said: &str, asked: &Asked) -> ConnectError {
     if said.contains("REVOKED HOST KEY") || said.contains("marked as revoked") {
         let mut error = ConnectError::new(
             Cause::KeyRevoked,
@@ -193,6 +202,21 @@ mod tests {
         ];
         for (said, wanted) in meanings {
             assert_eq!(cause(said), wanted, "{said}");
+        }
+    }
+
+    #[test]
+    fn what_stood_does_not_end_for_want_of_a_person() {
+        let asked = Asked::default();
+        asked.stands();
+        for said in [
+            "Host key verification failed.",
+            "REVOKED HOST KEY",
+            "me@h: Permission denied (publickey).",
+        ] {
+            let error = explain(ExitStatus::from_raw(255 << 8), said, &asked);
+            assert_eq!(error.cause, Cause::Cut, "{said}");
+            assert_eq!(error.key_shown, None);
         }
     }
 

@@ -10,7 +10,9 @@ use outlast_transport::{
     route::{Carrier, Route, SshRoute},
 };
 
-use crate::bed::{Bed, connected, refused};
+use rustix::process::Signal;
+
+use crate::bed::{Bed, closed, connected, refused};
 
 fn host(bed: &Bed) -> (Sshd, Route) {
     let sshd = bed.sshd().start();
@@ -134,6 +136,22 @@ async fn who_is_not_let_in_is_told() {
     let error = refused(bed.attempt(route)).await;
     assert_eq!(error.cause, Cause::AuthRejected);
     assert!(error.message.contains("Permission denied"), "{error}");
+}
+
+/// A start file may print what looks like the end of everything; it is not why the connection ends one day.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_noise_is_not_the_reason_of_a_loss() {
+    let bed = Bed::new();
+    let sshd = bed
+        .sshd()
+        .option("ForceCommand echo 'Host key verification failed.' >&2; eval \"$SSH_ORIGINAL_COMMAND\"")
+        .start();
+    bed.install(&sshd.cache().join("outlast/helper"));
+    bed.client().add_config(&sshd.alias("far"));
+    bed.client().know(&sshd.known_line());
+    let mut connection = connected(bed.attempt(Route::Ssh(bed.ssh("far")))).await;
+    assert!(sshd.signal_connections(Signal::KILL) >= 1);
+    assert_eq!(closed(&mut connection).await.cause, Cause::Cut);
 }
 
 /// Where nobody answers, no empty password is sent: the host would count it.
