@@ -217,7 +217,7 @@ async fn carry(attempt: &Attempt, bootstrap: &Bootstrap) -> Result<Carried, Conn
     };
     openssh::check(route)?;
     let settings = ssh::settings(route).await?;
-    let choice = ssh::choose(route, &settings);
+    let choice = ssh::choose(route, &settings)?;
     let mut carried = match choice.carrier {
         SshCarrier::Ssh2 => {
             let (stream, passphrases) = ssh::open(attempt, route, &settings, bootstrap.line()).await?;

@@ -151,8 +151,8 @@ pub(crate) struct Settings {
     pub(crate) macs: Vec<String>,
     /// Library of a PKCS#11 token.
     pub(crate) pkcs11_provider: Option<String>,
-    /// Library for FIDO keys.
-    pub(crate) security_key_provider: Option<String>,
+    /// Variables are set for what is run there.
+    pub(crate) set_env: bool,
 }
 
 impl Settings {
@@ -391,7 +391,7 @@ fn set(settings: &mut Settings, word: &str, value: &str) {
         "ciphers" => settings.ciphers = list(),
         "macs" => settings.macs = list(),
         "pkcs11provider" => settings.pkcs11_provider = some(),
-        "securitykeyprovider" => settings.security_key_provider = some(),
+        "setenv" => settings.set_env = true,
         _ => {}
     }
 }
