@@ -11,6 +11,7 @@ use std::{
 };
 
 use super::{
+    BY_PROGRAM,
     agent::AgentKey,
     ask::Asking,
     config::Settings,
@@ -207,7 +208,11 @@ impl<'a> Login<'a> {
             None => String::new(),
         };
         let message = format!("{} refuses {}{allows}: {tried}", settings.hostname, settings.user);
-        let hint = self.hint.clone().unwrap_or_else(|| {
+        let gssapi = |methods: &Vec<String>| methods.iter().any(|one| one == "gssapi-with-mic");
+        let kerberos = settings.gssapi && self.methods.as_ref().is_some_and(gssapi);
+        // Whether there is a ticket cannot be seen here, where it is in no file.
+        let by_ticket = kerberos.then(|| format!("for a Kerberos ticket: {BY_PROGRAM}"));
+        let hint = self.hint.clone().or(by_ticket).unwrap_or_else(|| {
             "put a public key of yours into the host's authorized_keys (ssh-copy-id), or name the key with --identity FILE"
                 .to_owned()
         });

@@ -24,6 +24,9 @@ use std::{
 
 use crate::{ask::Secret, connect::Attempt, error::ConnectError, route::SshRoute, stream::Stream};
 
+/// How to have the user's own `ssh` carry the connection to a host.
+const BY_PROGRAM: &str = "`outlast host remove NAME`, then add it with --transport ssh";
+
 pub(crate) use choose::choose;
 pub(crate) use config::{Settings, Strict};
 

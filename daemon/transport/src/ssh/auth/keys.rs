@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ssh2::ErrorCode;
 
 use super::{
-    super::{agent::AgentKey, config::Identity, key, wire::Trouble},
+    super::{BY_PROGRAM, agent::AgentKey, config::Identity, key, wire::Trouble},
     ANSWER_WITHIN, Login, Outcome,
     offers::Offer,
 };
@@ -157,7 +157,7 @@ impl<'a> Login<'a> {
                 Key::Refused => return Ok(Outcome::Refused),
                 Key::Unsigned if identity.encrypted != Some(true) => {
                     self.tried.push(format!("{name}: the library cannot read it"));
-                    self.hint = Some("let the ssh program carry the connection to this host".to_owned());
+                    self.hint = Some(BY_PROGRAM.to_owned());
                     return Ok(Outcome::Refused);
                 }
                 Key::Unsigned => {}
