@@ -217,10 +217,15 @@ async fn carry(attempt: &Attempt, bootstrap: &Bootstrap) -> Result<Carried, Conn
     };
     openssh::check(route)?;
     let settings = ssh::settings(route).await?;
-    let choice = ssh::choose(route, &settings)?;
+    // What the agent has decides as well; the program asks it by itself.
+    let agent = match route.carrier {
+        Some(SshCarrier::Ssh) => ssh::AgentFound::default(),
+        _ => ssh::agent(attempt, &settings).await,
+    };
+    let choice = ssh::choose(route, &settings, &agent)?;
     let mut carried = match choice.carrier {
         SshCarrier::Ssh2 => {
-            let (stream, passphrases) = ssh::open(attempt, route, &settings, bootstrap.line()).await?;
+            let (stream, passphrases) = ssh::open(attempt, route, &settings, agent, bootstrap.line()).await?;
             Carried {
                 passphrases,
                 ..carried(stream, Carrier::Ssh2)

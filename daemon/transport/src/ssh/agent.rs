@@ -16,7 +16,10 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use super::key;
+use super::{
+    config::{self, Settings},
+    key,
+};
 
 /// How long an agent may take to list its keys.
 const LIST_WITHIN: Duration = Duration::from_secs(3);
@@ -36,6 +39,39 @@ const IDENTITIES_ANSWER: u8 = 12;
 pub(super) struct AgentKey {
     pub(super) public: Vec<u8>,
     pub(super) comment: String,
+}
+
+/// What was found of the agent that counts.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(super) relay: Option<Relay>,
+    /// Why there is none though there should be.
+    pub(super) trouble: Option<String>,
+}
+
+impl Found {
+    /// What the agent has.
+    pub(super) fn keys(&self) -> &[AgentKey] {
+        self.relay.as_ref().map_or(&[], |relay| relay.keys.as_slice())
+    }
+}
+
+/// Looks for the agent that counts: `given` is that of whoever connects.
+pub(super) async fn find(settings: &Settings, given: Option<&Path>) -> Found {
+    let path: &Path = match (&settings.agent, given) {
+        (config::Agent::At(path), _) => path,
+        (config::Agent::Given, Some(path)) => path,
+        (config::Agent::Given, None) | (config::Agent::None, _) => return Found::default(),
+    };
+    if !settings.pubkey {
+        return Found::default();
+    }
+    let (relay, trouble) = match Relay::to(path).await {
+        Ok(Some(relay)) => (Some(relay), None),
+        Ok(None) => (None, Some(format!("the agent at {} has no keys", path.display()))),
+        Err(error) => (None, Some(format!("the agent at {}: {error}", path.display()))),
+    };
+    Found { relay, trouble }
 }
 
 /// The relay. It is gone when this is dropped.

@@ -2,7 +2,7 @@
 //! files, then what a person types. Never asks by itself; without an answer it fails and says what would have helped.
 
 mod keys;
-mod offers;
+pub(super) mod offers;
 mod typed;
 
 use std::{
@@ -15,7 +15,7 @@ use super::{
     agent::AgentKey,
     ask::Asking,
     config::Settings,
-    reach,
+    key, reach,
     wire::{Patience, Trouble, Wire},
 };
 use crate::{
@@ -93,7 +93,18 @@ struct Login<'a> {
 
 impl<'a> Login<'a> {
     fn run(&mut self) -> Result<(), ConnectError> {
-        let offers = offers::offers(self.means);
+        let keys = self.means.agent.map(|(keys, _)| keys).unwrap_or_default();
+        let mut offers = offers::offers(self.means.settings, self.means.named, keys);
+        // The library passes on half of what such a key signs with.
+        offers.retain(|offer| {
+            let fido = offer.public().is_some_and(key::is_fido);
+            if fido {
+                self.tried
+                    .push(format!("{}: the library cannot use FIDO keys", keys::name(offer)));
+                self.hint = Some(BY_PROGRAM.to_owned());
+            }
+            !fido
+        });
         let blind = self.means.settings.pubkey && !offers.is_empty() && offers.len() <= FEW;
         if !blind && self.ask_methods()? {
             "nothing (the host wants none)".clone_into(&mut self.by);

@@ -1,6 +1,11 @@
 //! Which carrier serves a host: the library, or the user's own `ssh` for what the library cannot do. Pure.
 
-use super::{config::Settings, key};
+use super::{
+    agent::{AgentKey, Found},
+    auth::offers::{Offer, offers},
+    config::Settings,
+    key,
+};
 use crate::{
     error::{Cause, ConnectError},
     route::{SshCarrier, SshRoute},
@@ -15,11 +20,15 @@ pub(crate) struct Choice {
     pub(crate) reason: String,
 }
 
-/// Chooses. What the route says goes before what the settings need.
+/// Chooses. What the route says goes before what the settings need, and what would be offered of the agent.
 ///
 /// # Errors
 /// When the library was asked for, and would go another way than the settings say, or trust another key.
-pub(crate) fn choose(route: &SshRoute, settings: &Settings) -> Result<Choice, ConnectError> {
+pub(crate) fn choose(route: &SshRoute, settings: &Settings, agent: &Found) -> Result<Choice, ConnectError> {
+    decide(route, settings, agent.keys())
+}
+
+fn decide(route: &SshRoute, settings: &Settings, keys: &[AgentKey]) -> Result<Choice, ConnectError> {
     if let Some(carrier) = route.carrier {
         let passed_over = passed_over(settings).filter(|_| carrier == SshCarrier::Ssh2);
         if let Some(reason) = passed_over {
@@ -32,7 +41,8 @@ pub(crate) fn choose(route: &SshRoute, settings: &Settings) -> Result<Choice, Co
             reason: "it was chosen when the host was added".to_owned(),
         });
     }
-    Ok(match beyond_the_library(settings) {
+    let beyond = beyond_the_library(settings).or_else(|| fido(route, settings, keys));
+    Ok(match beyond {
         Some(reason) => Choice {
             carrier: SshCarrier::Ssh,
             reason,
@@ -91,8 +101,7 @@ fn missed(settings: &Settings) -> Option<String> {
         if identity.certified {
             return Some(format!("there is a certificate for the key {file}"));
         }
-        let kind = identity.public.as_deref().and_then(key::kind);
-        if identity.encrypted.is_some() && kind.is_some_and(|kind| kind.starts_with("sk-")) {
+        if identity.public.as_deref().is_some_and(key::is_fido) {
             return Some(format!("{file} is a FIDO key"));
         }
     }
@@ -110,6 +119,17 @@ fn missed(settings: &Settings) -> Option<String> {
     None
 }
 
+/// A FIDO key that only the agent has and that would be offered.
+fn fido(route: &SshRoute, settings: &Settings, keys: &[AgentKey]) -> Option<String> {
+    let offers = offers(settings, &route.identities, keys);
+    offers.iter().find_map(|offer| match offer {
+        Offer::Agent(key) if key::is_fido(&key.public) => {
+            Some(format!("the agent has a FIDO key ({})", key.comment))
+        }
+        _ => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::config::Identity, *};
@@ -121,13 +141,13 @@ mod tests {
             ..Settings::default()
         };
         set(&mut settings);
-        let choice = choose(&SshRoute::default(), &settings).unwrap();
+        let choice = decide(&SshRoute::default(), &settings, &[]).unwrap();
         assert_eq!(choice.carrier, SshCarrier::Ssh, "{choice:?}");
         assert_eq!(
-            choose(&by(SshCarrier::Ssh), &settings).unwrap().carrier,
+            decide(&by(SshCarrier::Ssh), &settings, &[]).unwrap().carrier,
             SshCarrier::Ssh
         );
-        if let Ok(forced) = choose(&by(SshCarrier::Ssh2), &settings) {
+        if let Ok(forced) = decide(&by(SshCarrier::Ssh2), &settings, &[]) {
             assert_eq!(forced.carrier, SshCarrier::Ssh2);
         }
         choice.reason
@@ -156,12 +176,9 @@ mod tests {
         for set in refused {
             let mut settings = Settings::default();
             set(&mut settings);
-            let error = choose(&by(SshCarrier::Ssh2), &settings).unwrap_err();
+            let error = decide(&by(SshCarrier::Ssh2), &settings, &[]).unwrap_err();
             assert_eq!(error.cause, Cause::Misconfigured);
-            assert!(
-                error.message.starts_with("ssh2 was asked for, but "),
-                "{error}"
-            );
+            assert!(error.message.starts_with("ssh2 was asked for, but "), "{error}");
             assert!(error.hint.unwrap().contains("outlast host remove"));
         }
         let taken: [&dyn Fn(&mut Settings); 4] = [
@@ -173,7 +190,7 @@ mod tests {
         for set in taken {
             let mut settings = Settings::default();
             set(&mut settings);
-            assert!(choose(&by(SshCarrier::Ssh2), &settings).is_ok());
+            assert!(decide(&by(SshCarrier::Ssh2), &settings, &[]).is_ok());
         }
     }
 
@@ -191,17 +208,10 @@ mod tests {
     fn the_library_serves_what_needs_nothing_else() {
         let settings = Settings {
             gssapi: true,
-            identities: vec![
-                identity("ssh-ed25519"),
-                // Only its public half is here: the agent has it.
-                Identity {
-                    encrypted: None,
-                    ..identity("sk-ssh-ed25519@openssh.com")
-                },
-            ],
+            identities: vec![identity("ssh-ed25519")],
             ..Settings::default()
         };
-        let choice = choose(&SshRoute::default(), &settings).unwrap();
+        let choice = decide(&SshRoute::default(), &settings, &[]).unwrap();
         assert_eq!(choice.carrier, SshCarrier::Ssh2, "{choice:?}");
     }
 
@@ -226,7 +236,31 @@ mod tests {
         assert!(reason(|it| it.identities = vec![certified()]).contains("certificate"));
         for kind in ["sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"] {
             assert!(reason(|it| it.identities = vec![identity(kind)]).contains("FIDO"));
+            // Only its public half is here: the agent has the other.
+            let half = || Identity {
+                encrypted: None,
+                ..identity(kind)
+            };
+            assert!(reason(|it| it.identities = vec![half()]).contains("FIDO"));
         }
+    }
+
+    #[test]
+    fn fido_keys_of_the_agent_count_where_they_would_be_offered() {
+        let key = |kind: &str| AgentKey {
+            public: identity(kind).public.unwrap(),
+            comment: "mine".to_owned(),
+        };
+        let keys = [key("ssh-ed25519"), key("sk-ssh-ed25519@openssh.com")];
+        let mut settings = Settings::default();
+        let choice = decide(&SshRoute::default(), &settings, &keys).unwrap();
+        assert_eq!(choice.carrier, SshCarrier::Ssh);
+        assert!(choice.reason.contains("FIDO"), "{choice:?}");
+        let forced = decide(&by(SshCarrier::Ssh2), &settings, &keys).unwrap();
+        assert_eq!(forced.carrier, SshCarrier::Ssh2);
+        settings.identities_only = true;
+        let choice = decide(&SshRoute::default(), &settings, &keys).unwrap();
+        assert_eq!(choice.carrier, SshCarrier::Ssh2);
     }
 
     #[test]
@@ -243,7 +277,7 @@ mod tests {
                 ..Settings::default()
             },
         ] {
-            let choice = choose(&SshRoute::default(), &settings).unwrap();
+            let choice = decide(&SshRoute::default(), &settings, &[]).unwrap();
             assert_eq!(choice.carrier, SshCarrier::Ssh2);
         }
     }

@@ -391,7 +391,8 @@ fn set(settings: &mut Settings, word: &str, value: &str) {
         "ciphers" => settings.ciphers = list(),
         "macs" => settings.macs = list(),
         "pkcs11provider" => settings.pkcs11_provider = some(),
-        "setenv" => settings.set_env = true,
+        // The type of a terminal comes with the terminal.
+        "setenv" => settings.set_env |= !value.starts_with("TERM="),
         _ => {}
     }
 }

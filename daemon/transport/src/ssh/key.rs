@@ -76,6 +76,11 @@ pub(super) fn short(blob: &[u8]) -> &'static str {
     }
 }
 
+/// Whether the key is one of a FIDO token.
+pub(super) fn is_fido(blob: &[u8]) -> bool {
+    kind(blob).is_some_and(|kind| kind.starts_with("sk-"))
+}
+
 /// What a private key's file says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Private {

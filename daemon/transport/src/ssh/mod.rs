@@ -27,6 +27,7 @@ use crate::{ask::Secret, connect::Attempt, error::ConnectError, route::SshRoute,
 /// How to have the user's own `ssh` carry the connection to a host.
 const BY_PROGRAM: &str = "`outlast host remove NAME`, then add it with --transport ssh";
 
+pub(crate) use agent::Found as AgentFound;
 pub(crate) use choose::choose;
 pub(crate) use config::{Settings, Strict};
 
@@ -39,6 +40,11 @@ pub(crate) async fn settings(route: &SshRoute) -> Result<Settings, ConnectError>
     config::ask(program, route).await
 }
 
+/// What the agent has that counts for a host. There may be none.
+pub(crate) async fn agent(attempt: &Attempt, settings: &Settings) -> AgentFound {
+    agent::find(settings, attempt.agent.as_deref()).await
+}
+
 /// Connects with the library, runs `command` (one line for the login shell) and gives its bytes, together with the
 /// passphrases that were asked for and fit. Cancelling (dropping the future) ends the attempt at once.
 ///
@@ -48,9 +54,10 @@ pub(crate) async fn open(
     attempt: &Attempt,
     route: &SshRoute,
     settings: &Settings,
+    agent: AgentFound,
     command: &str,
 ) -> Result<(Stream, Vec<(PathBuf, Secret)>), ConnectError> {
-    open::open(attempt, route, settings, command).await
+    open::open(attempt, route, settings, agent, command).await
 }
 
 /// Trusts the key that the host shows now, provided it has this fingerprint (`SHA256:…`): other keys of its type that

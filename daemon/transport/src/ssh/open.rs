@@ -1,14 +1,7 @@
 //! From a route to a running command: reaches the host, and gives the session to a thread of its own that logs in,
 //! starts the command and then carries its bytes.
 
-use std::{
-    io,
-    os::unix::net::UnixStream,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{io, os::unix::net::UnixStream, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use outlast_helper::serve::BULK_NICE;
 use ssh2::Channel;
@@ -18,10 +11,10 @@ use tokio::{
 };
 
 use super::{
-    agent::{AgentKey, Relay},
+    agent::{AgentKey, Found},
     ask::{Asking, pass_on},
     auth::{Means, log_in},
-    config::{self, Settings},
+    config::Settings,
     host, key,
     known_hosts::{self, Known, Name, Verdict},
     pump::pump,
@@ -68,16 +61,12 @@ pub(super) async fn open(
     attempt: &Attempt,
     route: &SshRoute,
     settings: &Settings,
+    agent: Found,
     command: &str,
 ) -> Result<Opened, ConnectError> {
     let deadline = Instant::now() + attempt.reached_within(settings);
-    // The agent is asked for its keys while the host is reached.
-    let (socket, agent) = tokio::join!(
-        reach(settings, deadline, &attempt.on_step),
-        agent_of(attempt, settings)
-    );
-    let guard = Guard(socket?);
-    let (relay, agent_trouble) = agent;
+    let guard = Guard(reach(settings, deadline, &attempt.on_step).await?);
+    let Found { relay, trouble } = agent;
 
     let (ours, theirs) = pair().map_err(|error| reach::failed(&error, "making a socket pair"))?;
     let (asks, mut asked) = mpsc::channel(1);
@@ -92,7 +81,7 @@ pub(super) async fn open(
         agent: relay
             .as_ref()
             .map(|relay| (relay.keys.clone(), relay.path.clone())),
-        agent_trouble,
+        agent_trouble: trouble,
         asking: Asking(asks),
         on_step: Arc::clone(&attempt.on_step),
         window: match attempt.purpose {
@@ -173,26 +162,6 @@ fn gone() -> ConnectError {
 /// Ends the connection before the library cleans up: it must find nothing to wait for.
 fn close(wire: &Wire) {
     let _ = rustix::net::shutdown(&wire.socket, rustix::net::Shutdown::Both);
-}
-
-/// The relay to the agent that counts, or why there is none though there should be.
-async fn agent_of(attempt: &Attempt, settings: &Settings) -> (Option<Relay>, Option<String>) {
-    let path: &Path = match &settings.agent {
-        config::Agent::At(path) => path,
-        config::Agent::None => return (None, None),
-        config::Agent::Given => match &attempt.agent {
-            Some(path) => path,
-            None => return (None, None),
-        },
-    };
-    if !settings.pubkey {
-        return (None, None);
-    }
-    match Relay::to(path).await {
-        Ok(Some(relay)) => (Some(relay), None),
-        Ok(None) => (None, Some(format!("the agent at {} has no keys", path.display()))),
-        Err(error) => (None, Some(format!("the agent at {}: {error}", path.display()))),
-    }
 }
 
 /// The channel of the running command, and the passphrases that fit.

@@ -93,7 +93,7 @@ async fn what_the_route_says_comes_first() {
         identities: vec![mine.clone()],
         ..to("BUILD1")
     };
-    let program = ssh(dir.path(), "User worker\nPort 1\n");
+    let program = ssh(dir.path(), "User worker\nPort 1\nSetEnv TERM=xterm\n");
     let found = ask(&program, &route).await.unwrap();
     assert_eq!((found.user.as_str(), found.port), ("other", 2022));
     assert_eq!(found.hostname, "build1");
