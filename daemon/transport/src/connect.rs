@@ -162,18 +162,20 @@ pub async fn connect(attempt: Attempt) -> Result<Connection, ConnectError> {
     let bootstrap = Bootstrap::new(&attempt.helper, attempt.purpose, programs)?;
     let mut carried = carry(&attempt, &bootstrap).await?;
     let began = Instant::now();
-    let asked = carried.asked.clone();
-    let waits = move || asked.as_ref().is_some_and(|asked| asked.is_waiting());
+    let asked = carried.askpass.as_ref().map(openssh::Askpass::asked);
+    let waits = || asked.as_ref().is_some_and(|asked| asked.is_waiting());
     let started = bootstrap.run(&mut carried.stream, &waits).await;
     (attempt.on_step)(helper_step(began, &started));
     let started = started?;
     // What start files complained of has no part in the reason of an end to come.
     carried.stream.said.clear();
     let mut passphrases = carried.passphrases;
-    if let Some(asked) = &carried.asked {
+    if let Some(asked) = &asked {
         asked.stands();
         passphrases.extend(asked.passphrases());
     }
+    // Nothing more is asked on a connection that stands.
+    drop(carried.askpass.take());
     let traffic = match attempt.purpose {
         Purpose::Control => Traffic::Control,
         Purpose::Bulk => Traffic::Bulk,
@@ -195,8 +197,8 @@ struct Carried {
     carrier: Carrier,
     passphrases: Vec<(PathBuf, Secret)>,
     forward_agent: bool,
-    /// What is asked meanwhile, where it is asked by a program.
-    asked: Option<Arc<openssh::Asked>>,
+    /// Hears what is asked meanwhile, where it is asked by a program.
+    askpass: Option<openssh::Askpass>,
 }
 
 async fn carry(attempt: &Attempt, bootstrap: &Bootstrap) -> Result<Carried, ConnectError> {
@@ -205,7 +207,7 @@ async fn carry(attempt: &Attempt, bootstrap: &Bootstrap) -> Result<Carried, Conn
         carrier,
         passphrases: Vec::new(),
         forward_agent: false,
-        asked: None,
+        askpass: None,
     };
     let route = match &attempt.route {
         Route::Command(argv) => {
@@ -215,7 +217,6 @@ async fn carry(attempt: &Attempt, bootstrap: &Bootstrap) -> Result<Carried, Conn
         }
         Route::Ssh(route) => route,
     };
-    openssh::check(route)?;
     let settings = ssh::settings(route).await?;
     // What the agent has decides as well; the program asks it by itself.
     let agent = match route.carrier {
@@ -234,7 +235,7 @@ async fn carry(attempt: &Attempt, bootstrap: &Bootstrap) -> Result<Carried, Conn
         SshCarrier::Ssh => {
             let opened = openssh::open(attempt, route, &settings, bootstrap.line())?;
             Carried {
-                asked: Some(opened.asked),
+                askpass: Some(opened.askpass),
                 ..carried(opened.stream, Carrier::Ssh)
             }
         }

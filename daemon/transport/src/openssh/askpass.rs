@@ -3,7 +3,7 @@
 
 use std::{
     env, fs, io,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -21,12 +21,12 @@ use tokio::{
     task::{AbortHandle, JoinSet},
     time::timeout,
 };
-use uuid::Uuid;
 
 use crate::{
     ask::{self, Question, QuestionKind, Secret},
     connect::{Attempt, OnStep, Step, Trust},
     error::{Cause, ConnectError},
+    place::Place,
 };
 
 /// Longest question that is read, bytes.
@@ -39,10 +39,12 @@ const QUESTION_WITHIN: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_secs(600);
 
 /// Listens for the questions of one `ssh`. Ends when dropped.
-pub(super) struct Askpass {
-    dir: PathBuf,
+pub(crate) struct Askpass {
+    /// Where the questions come in.
+    socket: PathBuf,
     asked: Arc<Asked>,
     listening: AbortHandle,
+    _place: Place,
 }
 
 /// What was asked, and what came of it.
@@ -110,15 +112,11 @@ impl Askpass {
             let text = format!("making a socket for the questions of ssh: {error}");
             ConnectError::new(Cause::Misconfigured, text)
         };
-        let dir = place().join(format!(
-            "outlast-ask-{}",
-            &Uuid::new_v4().simple().to_string()[..12]
-        ));
-        fs::DirBuilder::new().mode(0o700).create(&dir).map_err(failed)?;
+        let place = Place::new("ask").map_err(failed)?;
+        let socket = place.join("s");
         let asked = Arc::new(Asked::default());
-        let listener = UnixListener::bind(socket(&dir)).map_err(failed);
-        let listener = listener.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
-        let _ = fs::set_permissions(socket(&dir), fs::Permissions::from_mode(0o600));
+        let listener = UnixListener::bind(&socket).map_err(failed)?;
+        let _ = fs::set_permissions(&socket, fs::Permissions::from_mode(0o600));
         let asker = Arc::new(Asker {
             asked: Arc::clone(&asked),
             questions: attempt.questions.clone(),
@@ -129,13 +127,15 @@ impl Askpass {
         });
         let listening = tokio::spawn(listen(listener, asker)).abort_handle();
         Ok(Self {
-            dir,
+            socket,
             asked,
             listening,
+            _place: place,
         })
     }
 
-    pub(super) fn asked(&self) -> Arc<Asked> {
+    /// What was asked.
+    pub(crate) fn asked(&self) -> Arc<Asked> {
         Arc::clone(&self.asked)
     }
 
@@ -159,7 +159,7 @@ impl Askpass {
         };
         ssh.env("SSH_ASKPASS", helper)
             .env("SSH_ASKPASS_REQUIRE", "force")
-            .env(outlast_helper::askpass::SOCKET, socket(&self.dir));
+            .env(outlast_helper::askpass::SOCKET, &self.socket);
         // Before OpenSSH 8.4 it asks only where there is a display.
         if env::var_os("DISPLAY").is_none() {
             ssh.env("DISPLAY", "none");
@@ -171,20 +171,7 @@ impl Askpass {
 impl Drop for Askpass {
     fn drop(&mut self) {
         self.listening.abort();
-        let _ = fs::remove_dir_all(&self.dir);
     }
-}
-
-fn socket(dir: &Path) -> PathBuf {
-    dir.join("s")
-}
-
-/// Where the directory goes: short, and gone with the login at the latest.
-fn place() -> PathBuf {
-    env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|dir| dir.is_absolute() && dir.is_dir() && dir.as_os_str().len() < 60)
-        .unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
 struct Asker {

@@ -2,14 +2,12 @@
 
 use std::{ffi::OsStr, fs, process::ExitStatus};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD, prelude::BASE64_STANDARD};
-use sha2::{Digest as _, Sha256};
-
 use super::askpass::Asked;
 use crate::{
     ask::QuestionKind,
     command,
     error::{Cause, ConnectError},
+    ssh,
 };
 
 /// The exit code of `ssh` for its own failures.
@@ -147,11 +145,14 @@ fn offending(said: &str) -> Option<String> {
     let number: usize = number.parse().ok()?;
     let text = fs::read_to_string(file).ok()?;
     let known = text.lines().nth(number.checked_sub(1)?)?;
-    let key = known
-        .split_ascii_whitespace()
-        .find(|word| word.starts_with("AAAA"))?;
-    let digest = Sha256::digest(BASE64_STANDARD.decode(key).ok()?);
-    Some(format!("SHA256:{}", STANDARD_NO_PAD.encode(digest)))
+    // A mark may stand before the names, and the key after them.
+    let known = known.trim_start();
+    let names = if known.starts_with('@') { 2 } else { 1 };
+    let mut key = known;
+    for _ in 0..names {
+        key = key.split_once([' ', '\t'])?.1.trim_start();
+    }
+    Some(ssh::fingerprint(&ssh::parse(key)?))
 }
 
 #[cfg(test)]

@@ -13,13 +13,11 @@ use tokio::{process::Command, sync::oneshot};
 use crate::{
     command,
     connect::{Attempt, Trust},
-    error::{Cause, ConnectError},
+    error::ConnectError,
     route::SshRoute,
-    ssh::{Settings, Strict},
+    ssh::{self, Settings, Strict},
     stream::Stream,
 };
-
-use self::askpass::Askpass;
 
 /// Seconds of silence after which `ssh` asks the host for a sign of life, and how many it may miss: a dead link is found
 /// in 15 s even where nobody speaks the helper's protocol yet.
@@ -43,11 +41,11 @@ const PLAIN: [&str; 8] = [
 pub(crate) struct Opened {
     /// Its bytes.
     pub(crate) stream: Stream,
-    /// What is asked through it.
-    pub(crate) asked: Arc<Asked>,
+    /// Hears what it asks, until the connection stands.
+    pub(crate) askpass: Askpass,
 }
 
-pub(crate) use self::askpass::Asked;
+pub(crate) use self::askpass::Askpass;
 
 /// Starts `ssh`, which connects and runs `command` (one line for the login shell). Whether that works shows in its bytes
 /// and in the reason of its end.
@@ -62,7 +60,6 @@ pub(crate) fn open(
 ) -> Result<Opened, ConnectError> {
     let (give_up, given_up) = oneshot::channel();
     let askpass = Askpass::start(attempt, give_up)?;
-    let asked = askpass.asked();
     let program = route.program.clone().unwrap_or_else(|| PathBuf::from("ssh"));
     let mut ssh = Command::new(program);
     ssh.args(arguments(attempt, route, settings, line));
@@ -73,11 +70,10 @@ pub(crate) fn open(
         Some(agent) => ssh.env("SSH_AUTH_SOCK", agent),
         None => ssh.env_remove("SSH_AUTH_SOCK"),
     };
-    let known = Arc::clone(&asked);
+    let known = askpass.asked();
     let explain = move |status, said: &str| explain::explain(status, said, &known);
-    let mut stream = command::start_until(ssh, given_up, Box::new(explain))?;
-    stream.guard = Box::new((stream.guard, askpass));
-    Ok(Opened { stream, asked })
+    let stream = command::start_until(ssh, given_up, Box::new(explain))?;
+    Ok(Opened { stream, askpass })
 }
 
 fn arguments(attempt: &Attempt, route: &SshRoute, settings: &Settings, line: &str) -> Vec<OsString> {
@@ -108,24 +104,12 @@ fn arguments(attempt: &Attempt, route: &SshRoute, settings: &Settings, line: &st
         }
     }
     for identity in &route.identities {
-        args.extend(["-i".into(), identity.clone().into()]);
+        // The half that is there may be the public one, the other with the agent.
+        let file = ssh::there(identity).unwrap_or_else(|| identity.clone());
+        args.extend(["-i".into(), file.into()]);
     }
     args.extend(["--".into(), route.destination.clone().into(), line.into()]);
     args
-}
-
-/// Refuses what `ssh` would take for an option, even though it stands after `--`.
-///
-/// # Errors
-/// When the destination is none.
-pub(crate) fn check(route: &SshRoute) -> Result<(), ConnectError> {
-    let bad = |text: &str| text.is_empty() || text.starts_with('-');
-    let texts = [Some(&route.destination), route.user.as_ref(), route.jump.as_ref()];
-    if let Some(text) = texts.into_iter().flatten().find(|text| bad(text)) {
-        let text = format!("{text:?} is no host, user or jump host");
-        return Err(ConnectError::new(Cause::Misconfigured, text));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

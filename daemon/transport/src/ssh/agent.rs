@@ -2,8 +2,7 @@
 //! agent without end; the relay gives up on one that does not answer, and ends with whoever waits for the connection.
 
 use std::{
-    env, fs, io,
-    os::unix::fs::DirBuilderExt as _,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,12 +13,12 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use uuid::Uuid;
 
 use super::{
     config::{self, Settings},
     key,
 };
+use crate::place::Place;
 
 /// How long an agent may take to list its keys.
 const LIST_WITHIN: Duration = Duration::from_secs(3);
@@ -82,13 +81,12 @@ pub(super) struct Relay {
     /// Where the library finds it.
     pub(super) path: PathBuf,
     task: JoinHandle<()>,
-    dir: PathBuf,
+    _place: Place,
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
         self.task.abort();
-        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -100,16 +98,9 @@ impl Relay {
         if keys.is_empty() {
             return Ok(None);
         }
-        let dir = place();
-        fs::DirBuilder::new().mode(0o700).create(&dir)?;
-        let path = dir.join("agent");
-        let listener = match UnixListener::bind(&path) {
-            Ok(listener) => listener,
-            Err(error) => {
-                let _ = fs::remove_dir_all(&dir);
-                return Err(error);
-            }
-        };
+        let place = Place::new("agent")?;
+        let path = place.join("agent");
+        let listener = UnixListener::bind(&path)?;
         let agent = agent.to_owned();
         let task = tokio::spawn(async move {
             while let Ok((library, _)) = listener.accept().await {
@@ -122,18 +113,9 @@ impl Relay {
             keys,
             path,
             task,
-            dir,
+            _place: place,
         }))
     }
-}
-
-/// A directory of this attempt's own, with a path short enough for a socket in it.
-fn place() -> PathBuf {
-    let name = format!("outlast-agent-{}", Uuid::new_v4().simple());
-    let run = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    run.filter(|run| run.is_dir() && run.as_os_str().len() < 50)
-        .unwrap_or_else(|| PathBuf::from("/tmp"))
-        .join(name)
 }
 
 async fn list(agent: &Path) -> io::Result<Vec<AgentKey>> {

@@ -226,7 +226,7 @@ fn check(route: &SshRoute) -> Result<(), ConnectError> {
 }
 
 /// The file to name for an identity: that of the private key, or of the public one when the agent has the other.
-fn there(file: &Path) -> Option<PathBuf> {
+pub(crate) fn there(file: &Path) -> Option<PathBuf> {
     [file.to_owned(), beside(file, ".pub")]
         .into_iter()
         .find(|file| file.exists())

@@ -47,12 +47,12 @@ pub(super) fn plain_kind(blob: &[u8]) -> Option<&'static str> {
 }
 
 /// The fingerprint of an encoded public key: `SHA256:…`.
-pub(super) fn fingerprint(blob: &[u8]) -> String {
+pub(crate) fn fingerprint(blob: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob)))
 }
 
 /// Reads `type base64…`, the form of a public key in files. The types have to agree.
-pub(super) fn parse(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn parse(text: &str) -> Option<Vec<u8>> {
     let mut words = text.split_ascii_whitespace();
     let name = words.next()?;
     let blob = STANDARD.decode(words.next()?).ok()?;

@@ -29,7 +29,8 @@ const BY_PROGRAM: &str = "`outlast host remove NAME`, then add it with --transpo
 
 pub(crate) use agent::Found as AgentFound;
 pub(crate) use choose::choose;
-pub(crate) use config::{Settings, Strict};
+pub(crate) use config::{Settings, Strict, there};
+pub(crate) use key::{fingerprint, parse};
 
 /// What the user's ssh configuration says of a host.
 ///
