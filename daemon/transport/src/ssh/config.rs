@@ -328,6 +328,10 @@ fn settings(text: &str, route: &SshRoute) -> Settings {
         .iter()
         .filter_map(|file| identity(tokens.path(file)))
         .collect();
+    let known = [&mut settings.user_known_hosts, &mut settings.global_known_hosts];
+    for path in known.into_iter().flatten() {
+        tokens.at_home(path);
+    }
     settings.certificate_files = paths_of(&settings.certificate_files, &tokens);
     if let Agent::At(path) = &settings.agent {
         settings.agent = agent(&tokens, &path.to_string_lossy());
@@ -397,19 +401,21 @@ fn set(settings: &mut Settings, word: &str, value: &str) {
     }
 }
 
-/// Paths between blanks. They are whole ones, so a word that does not begin as one belongs to the path before it.
+/// Paths between blanks. They are whole ones or begin at home, as old versions print them, so a word that does not begin
+/// as one belongs to the path before it.
 fn paths(value: &str) -> Vec<PathBuf> {
     let mut paths: Vec<String> = Vec::new();
+    let begins = |word: &str| word.starts_with('/') || word.starts_with("~/");
     for word in value.split(' ') {
         match paths.last_mut() {
-            Some(last) if !word.starts_with('/') => {
+            Some(last) if !begins(word) => {
                 last.push(' ');
                 last.push_str(word);
             }
             _ => paths.push(word.to_owned()),
         }
     }
-    let real = paths.into_iter().filter(|path| path.starts_with('/'));
+    let real = paths.into_iter().filter(|path| begins(path));
     real.map(PathBuf::from).collect()
 }
 
@@ -493,6 +499,13 @@ impl Tokens {
             .host_key_alias
             .clone()
             .unwrap_or_else(|| self.given.clone());
+    }
+
+    /// Makes a path that begins at home a whole one.
+    fn at_home(&self, path: &mut PathBuf) {
+        if let Ok(rest) = path.strip_prefix("~") {
+            *path = Path::new(&self.home).join(rest);
+        }
     }
 
     /// The path that is meant.

@@ -159,6 +159,16 @@ async fn without_ssh_there_are_the_usual_settings() {
     assert!(found.pubkey && found.password && found.keyboard_interactive);
 }
 
+/// Up to OpenSSH 8.3 they are printed as they stand in the file.
+#[test]
+fn known_hosts_at_home_are_found() {
+    let text =
+        "hostname x\nuserknownhostsfile ~/.ssh/known_hosts ~/two words /k ~me/x\ncontrolpath /7|me|desk|/h\n";
+    let found = settings(text, &to("x"));
+    let files = ["/h/.ssh/known_hosts", "/h/two words", "/k ~me/x"];
+    assert_eq!(found.user_known_hosts, files.map(PathBuf::from));
+}
+
 #[test]
 fn paths_are_written_out() {
     let tokens = Tokens {
