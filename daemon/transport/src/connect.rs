@@ -163,7 +163,7 @@ pub async fn connect(attempt: Attempt) -> Result<Connection, ConnectError> {
     let mut carried = carry(&attempt, &bootstrap).await?;
     let began = Instant::now();
     let asked = carried.askpass.as_ref().map(openssh::Askpass::asked);
-    let waits = || asked.as_ref().is_some_and(|asked| asked.is_waiting());
+    let waits = || asked.as_ref().and_then(|asked| asked.last());
     let started = bootstrap.run(&mut carried.stream, &waits).await;
     (attempt.on_step)(helper_step(began, &started));
     let started = started?;

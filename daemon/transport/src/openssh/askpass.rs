@@ -19,7 +19,7 @@ use tokio::{
     process::Command,
     sync::{mpsc, oneshot},
     task::{AbortHandle, JoinSet},
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -60,15 +60,20 @@ pub(crate) struct Asked {
 struct Notes {
     /// Fingerprint of the key the host showed, where it had to be asked about.
     key_shown: Option<String>,
+    /// When a question ended last, with an answer or without.
+    answered: Option<Instant>,
     /// A question that nobody answered.
     unanswered: Option<QuestionKind>,
     passphrases: Vec<(PathBuf, Secret)>,
 }
 
 impl Asked {
-    /// Whether somebody is being asked now.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) > 0
+    /// When somebody was being asked last: now, while an answer is waited for.
+    pub(crate) fn last(&self) -> Option<Instant> {
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            return Some(Instant::now());
+        }
+        self.notes().answered
     }
 
     /// Takes notice that the connection stands.
@@ -275,6 +280,7 @@ impl Asker {
             answered.await.ok()?
         };
         let answer = timeout(ANSWER_WITHIN, answer).await.ok().flatten();
+        self.asked.notes().answered = Some(Instant::now());
         self.asked.waiting.fetch_sub(1, Ordering::AcqRel);
         answer
     }

@@ -6,7 +6,7 @@
 mod askpass;
 mod explain;
 
-use std::{ffi::OsString, path::PathBuf, sync::Arc};
+use std::{ffi::OsString, path::PathBuf};
 
 use tokio::{process::Command, sync::oneshot};
 
@@ -114,7 +114,7 @@ fn arguments(attempt: &Attempt, route: &SshRoute, settings: &Settings, line: &st
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use outlast_helper::service::SessionConfig;
     use tokio::sync::mpsc;
@@ -149,6 +149,26 @@ mod tests {
     fn is_given(attempt: &Attempt, settings: &Settings, option: &str) -> bool {
         let args = arguments(attempt, &SshRoute::default(), settings, "true");
         args.iter().any(|arg| arg == option)
+    }
+
+    /// As where the agent has the private half.
+    #[test]
+    fn a_key_is_named_by_the_half_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (half, whole) = (dir.path().join("half"), dir.path().join("whole"));
+        let public = dir.path().join("half.pub");
+        for file in [&public, &whole, &dir.path().join("whole.pub")] {
+            std::fs::write(file, "").unwrap();
+        }
+        let route = SshRoute {
+            identities: vec![half, whole.clone()],
+            ..SshRoute::default()
+        };
+        let attempt = attempt(mpsc::channel(1).0);
+        let args = arguments(&attempt, &route, &Settings::default(), "true");
+        let named: Vec<_> = args.windows(2).filter(|pair| pair[0] == "-i").collect();
+        let named: Vec<_> = named.iter().map(|pair| PathBuf::from(&pair[1])).collect();
+        assert_eq!(named, [public, whole]);
     }
 
     /// `ssh` counts the login to a bastion, and what is asked for it, into the time that the host is given to answer.

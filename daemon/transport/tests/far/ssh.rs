@@ -1,6 +1,6 @@
 //! The user's own `ssh`: what it asks reaches who connects, and what it says becomes a cause.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, path::PathBuf};
 
 use outlast_testkit::{Sshd, keygen};
 use outlast_transport::{
@@ -21,6 +21,24 @@ fn host(bed: &Bed) -> (Sshd, Route) {
     (sshd, Route::Ssh(bed.ssh("far")))
 }
 
+/// Where the `ssh` of this bed that run now would ask.
+fn sockets_of(bed: &Bed) -> Vec<PathBuf> {
+    let config = bed.client().config().display().to_string();
+    let name = format!("{}=", outlast_helper::askpass::SOCKET);
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let read = |path: PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+    processes
+        .filter(|process| read(process.path().join("cmdline")).contains(&config))
+        .filter_map(|process| {
+            let environ = read(process.path().join("environ"));
+            environ
+                .split('\0')
+                .find_map(|one| one.strip_prefix(&name))
+                .map(PathBuf::from)
+        })
+        .collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unknown_key_is_asked_about_once() {
     let bed = Bed::new();
@@ -33,6 +51,12 @@ async fn an_unknown_key_is_asked_about_once() {
     assert_eq!(question.kind, QuestionKind::HostKey { fingerprint });
     assert!(question.echo && question.text.contains("authenticity"));
     assert!(asked.try_recv().is_err());
+    // A connection that stands asks nothing more, and nobody listens for it.
+    let sockets = sockets_of(&bed);
+    assert!(
+        !sockets.is_empty() && !sockets.iter().any(|socket| socket.exists()),
+        "{sockets:?}"
+    );
     // It is known now.
     drop(connected(bed.attempt(route)).await);
 }
