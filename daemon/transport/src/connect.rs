@@ -101,7 +101,7 @@ pub struct Attempt {
 }
 
 /// The least that a way through other machines is given: each of them is connected and logged in to first.
-const THROUGH_OTHERS: Duration = Duration::from_secs(30);
+pub(crate) const THROUGH_OTHERS: Duration = Duration::from_secs(30);
 
 /// What such a way is given where a person is there, whom each of the machines may ask something: so long as a question
 /// may stay without an answer.

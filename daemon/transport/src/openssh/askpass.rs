@@ -27,6 +27,7 @@ use crate::{
     connect::{Attempt, OnStep, Step, Trust},
     error::{Cause, ConnectError},
     place::Place,
+    ssh::Settings,
 };
 
 /// Longest question that is read, bytes.
@@ -58,13 +59,22 @@ pub(crate) struct Asked {
 
 #[derive(Debug, Default)]
 struct Notes {
-    /// Fingerprint of the key the host showed, where it had to be asked about.
-    key_shown: Option<String>,
+    /// The key that was asked about last.
+    key_shown: Option<KeyShown>,
     /// When a question ended last, with an answer or without.
     answered: Option<Instant>,
     /// A question that nobody answered.
     unanswered: Option<QuestionKind>,
     passphrases: Vec<(PathBuf, Secret)>,
+}
+
+/// A key that had to be asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeyShown {
+    /// `SHA256:…`.
+    pub(super) fingerprint: String,
+    /// Whose key it is, where it is not the host's own but that of a machine on the way.
+    pub(super) on_the_way: Option<String>,
 }
 
 impl Asked {
@@ -86,8 +96,8 @@ impl Asked {
         self.stands.load(Ordering::Acquire)
     }
 
-    /// Fingerprint of the key the host showed, where it had to be asked about.
-    pub(super) fn key_shown(&self) -> Option<String> {
+    /// The key that was asked about last.
+    pub(super) fn key_shown(&self) -> Option<KeyShown> {
         self.notes().key_shown.clone()
     }
 
@@ -112,7 +122,11 @@ impl Askpass {
     ///
     /// # Errors
     /// When there can be no such socket.
-    pub(super) fn start(attempt: &Attempt, give_up: oneshot::Sender<()>) -> Result<Self, ConnectError> {
+    pub(super) fn start(
+        attempt: &Attempt,
+        settings: &Settings,
+        give_up: oneshot::Sender<()>,
+    ) -> Result<Self, ConnectError> {
         let failed = |error: io::Error| {
             let text = format!("making a socket for the questions of ssh: {error}");
             ConnectError::new(Cause::Misconfigured, text)
@@ -127,6 +141,7 @@ impl Askpass {
             questions: attempt.questions.clone(),
             known: attempt.passphrases.clone(),
             trust: attempt.trust.clone(),
+            host: (!settings.is_direct()).then(|| settings.name_of_key()),
             on_step: Arc::clone(&attempt.on_step),
             give_up: Mutex::new(Some(give_up)),
         });
@@ -184,6 +199,8 @@ struct Asker {
     questions: mpsc::Sender<ask::Asked>,
     known: Vec<(PathBuf, Secret)>,
     trust: Trust,
+    /// What `ssh` calls the host when it asks about a key, where it may ask about others on the way to it.
+    host: Option<String>,
     on_step: OnStep,
     give_up: Mutex<Option<oneshot::Sender<()>>>,
 }
@@ -238,13 +255,20 @@ impl Asker {
         let kind = question.kind.clone();
         let answer = match &kind {
             QuestionKind::HostKey { fingerprint } => {
-                let again = self.note_key(fingerprint);
+                let on_the_way = whose(&question.text).filter(|whose| {
+                    let host = self.host.as_deref();
+                    host.is_some_and(|host| !host.eq_ignore_ascii_case(whose))
+                });
+                let is_own = on_the_way.is_none();
+                let again = self.note_key(fingerprint, on_the_way);
                 match &self.trust {
-                    Trust::AcceptKey(wanted) if wanted == fingerprint && !again => {
+                    Trust::AcceptKey(wanted) if is_own && wanted == fingerprint && !again => {
                         Some(Secret::new(wanted.clone()))
                     }
-                    Trust::AcceptKey(_) => None,
-                    Trust::Ask | Trust::AcceptNew => self.ask(question).await,
+                    Trust::AcceptKey(_) if is_own => None,
+                    // Told of the host alone, `ssh` takes new keys of others for a matter to ask about.
+                    Trust::AcceptNew if !is_own && !again => Some(Secret::new("yes".to_owned())),
+                    Trust::Ask | Trust::AcceptNew | Trust::AcceptKey(_) => self.ask(question).await,
                 }
             }
             QuestionKind::Passphrase { file } => {
@@ -286,12 +310,18 @@ impl Asker {
     }
 
     /// True when it was asked about this key before, so that the answer did not do.
-    fn note_key(&self, fingerprint: &str) -> bool {
-        let mut notes = self.asked.notes();
+    fn note_key(&self, fingerprint: &str, on_the_way: Option<&str>) -> bool {
         if fingerprint.is_empty() {
             return true;
         }
-        notes.key_shown.replace(fingerprint.to_owned()).is_some()
+        let now = KeyShown {
+            fingerprint: fingerprint.to_owned(),
+            on_the_way: on_the_way.map(str::to_owned),
+        };
+        let mut notes = self.asked.notes();
+        let again = notes.key_shown.as_ref() == Some(&now);
+        notes.key_shown = Some(now);
+        again
     }
 
     /// The passphrase that is known for a file, the first time it is asked for: when it is asked for again, it was wrong.
@@ -334,6 +364,13 @@ fn question(text: &str) -> Question {
     }
 }
 
+/// Whose key is asked about: `The authenticity of host 'NAME (ADDRESS)' can't be established.`
+fn whose(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("authenticity of host '")?;
+    let name = rest.split(['(', '\'']).next()?.trim();
+    (!name.is_empty()).then_some(name)
+}
+
 /// `Enter passphrase for key '/home/me/.ssh/id_ed25519':`
 fn passphrase_file(text: &str) -> Option<PathBuf> {
     let rest = text.strip_prefix("Enter passphrase for ")?;
@@ -371,6 +408,10 @@ mod tests {
                 QuestionKind::Other,
             ),
         ];
+        assert_eq!(whose(host_key), Some("[127.0.0.1]:2222"));
+        let through = "The authenticity of host 'far (<no hostip for proxy command>)' can't be established.";
+        assert_eq!(whose(through), Some("far"));
+        assert_eq!(whose("Please type 'yes', 'no' or the fingerprint: "), None);
         for (text, kind) in kinds {
             assert_eq!(question(text).kind, kind, "{text}");
         }

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsStr, fs, process::ExitStatus};
 
-use super::askpass::Asked;
+use super::askpass::{Asked, KeyShown};
 use crate::{
     ask::QuestionKind,
     command,
@@ -56,7 +56,7 @@ fn judge(status: ExitStatus, said: &str, asked: &Asked) -> ConnectError {
             "the host shows a key that is marked as revoked",
         )
         .with_hint("this may be somebody else's machine; ask whoever runs it");
-        error.key_shown = fingerprint(said).or_else(|| asked.key_shown());
+        error.key_shown = fingerprint(said).or_else(|| asked.key_shown().map(|key| key.fingerprint));
         return error;
     }
     if said.contains("HOST IDENTIFICATION HAS CHANGED") {
@@ -72,11 +72,24 @@ fn judge(status: ExitStatus, said: &str, asked: &Asked) -> ConnectError {
         return error;
     }
     if said.contains("Host key verification failed") || said.contains("strict checking") {
+        let asked = asked.key_shown();
+        if let Some(KeyShown {
+            fingerprint,
+            on_the_way: Some(whose),
+        }) = asked
+        {
+            let text = format!(
+                "the key of {whose}, which is on the way to the host, is not known, and nobody took it: {fingerprint}"
+            );
+            return ConnectError::new(Cause::KeyUnknown, text).with_hint(format!(
+                "connect to {whose} once by ssh, or add the host with --accept-new"
+            ));
+        }
         let mut error = ConnectError::new(
             Cause::KeyUnknown,
             "the host's key is not known, and nobody took it",
         );
-        error.key_shown = asked.key_shown().or_else(|| fingerprint(said));
+        error.key_shown = asked.map(|key| key.fingerprint).or_else(|| fingerprint(said));
         return error;
     }
     match asked.unanswered() {

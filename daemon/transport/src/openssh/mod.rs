@@ -59,7 +59,7 @@ pub(crate) fn open(
     line: &str,
 ) -> Result<Opened, ConnectError> {
     let (give_up, given_up) = oneshot::channel();
-    let askpass = Askpass::start(attempt, give_up)?;
+    let askpass = Askpass::start(attempt, settings, give_up)?;
     let program = route.program.clone().unwrap_or_else(|| PathBuf::from("ssh"));
     let mut ssh = Command::new(program);
     ssh.args(arguments(attempt, route, settings, line));

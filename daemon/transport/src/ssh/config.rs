@@ -161,6 +161,11 @@ impl Settings {
         self.proxy_jump.is_none() && self.proxy_command.is_none()
     }
 
+    /// The name under which the key of the host is known.
+    pub(crate) fn name_of_key(&self) -> String {
+        Name::of(self).as_str().to_owned()
+    }
+
     /// All known_hosts files.
     pub(crate) fn known_hosts(&self) -> impl Iterator<Item = &PathBuf> {
         self.user_known_hosts.iter().chain(&self.global_known_hosts)

@@ -18,7 +18,7 @@ use super::{
     host, key,
     known_hosts::{self, Known, Name, Verdict},
     pump::pump,
-    reach::{self, Socket, reach, tell},
+    reach::{self, Socket, With, reach, tell},
     wire::{Patience, Trouble, Wire},
 };
 use crate::{
@@ -65,7 +65,11 @@ pub(super) async fn open(
     command: &str,
 ) -> Result<Opened, ConnectError> {
     let deadline = Instant::now() + attempt.reached_within(settings);
-    let guard = Guard(reach(settings, deadline, &attempt.on_step).await?);
+    let with = With {
+        ssh: super::program(route),
+        agent: attempt.agent.as_deref(),
+    };
+    let mut guard = Guard(reach(settings, with, deadline, &attempt.on_step).await?);
     let Found { relay, trouble } = agent;
 
     let (ours, theirs) = pair().map_err(|error| reach::failed(&error, "making a socket pair"))?;
@@ -116,7 +120,10 @@ pub(super) async fn open(
 
     let fit = loop {
         tokio::select! {
-            opened = &mut hear_opened => break opened.unwrap_or_else(|_| Err(gone()))?,
+            opened = &mut hear_opened => match opened.unwrap_or_else(|_| Err(gone())) {
+                Ok(fit) => break fit,
+                Err(error) => return Err(guard.0.explain(error).await),
+            },
             Some(asked) = asked.recv() => pass_on(asked, &attempt.questions).await,
         }
     };
@@ -277,19 +284,20 @@ fn start(wire: &Wire, window: u32, command: &str) -> Result<Channel, ConnectErro
 /// Trusts the key that the host shows now, where it has this fingerprint.
 pub(super) async fn trust(
     settings: Settings,
+    with: With<'_>,
     fingerprint: &str,
     within: Duration,
 ) -> Result<Vec<PathBuf>, ConnectError> {
     let deadline = Instant::now() + within;
     let known = Known::read(settings.known_hosts(), &Name::of(&settings));
     // First as a connection does it, so that the key is the one that people were shown.
-    let mut shown = shown_by(settings.clone(), known, deadline).await?;
+    let mut shown = shown_by(settings.clone(), with, known, deadline).await?;
     if !host::same(fingerprint, &key::fingerprint(&shown)) {
         // It may be that of another key of the host, which has one of each type.
         for algorithm in TYPES {
             let mut only = settings.clone();
             only.host_key_algorithms = vec![(*algorithm).to_owned()];
-            match shown_by(only, Known::default(), deadline).await {
+            match shown_by(only, with, Known::default(), deadline).await {
                 Ok(found) if host::same(fingerprint, &key::fingerprint(&found)) => {
                     shown = found;
                     break;
@@ -313,9 +321,14 @@ const TYPES: &[&str] = &[
 ];
 
 /// The key that the host shows when it is asked as these settings have it.
-async fn shown_by(settings: Settings, known: Known, deadline: Instant) -> Result<Vec<u8>, ConnectError> {
+async fn shown_by(
+    settings: Settings,
+    with: With<'_>,
+    known: Known,
+    deadline: Instant,
+) -> Result<Vec<u8>, ConnectError> {
     let nobody: OnStep = Arc::new(|_| {});
-    let guard = Guard(reach(&settings, deadline, &nobody).await?);
+    let mut guard = Guard(reach(&settings, with, deadline, &nobody).await?);
     let fd = guard.0.fd();
     let (done, hear) = oneshot::channel();
     spawn(move || {
@@ -327,7 +340,10 @@ async fn shown_by(settings: Settings, known: Known, deadline: Instant) -> Result
         });
         let _ = done.send(key);
     })?;
-    hear.await.unwrap_or_else(|_| Err(gone()))
+    match hear.await.unwrap_or_else(|_| Err(gone())) {
+        Ok(key) => Ok(key),
+        Err(error) => Err(guard.0.explain(error).await),
+    }
 }
 
 /// Compares and writes down.

@@ -83,6 +83,60 @@ async fn an_unknown_key_without_an_answer_is_refused() {
     drop(connected(bed.attempt(route)).await);
 }
 
+/// A host behind another, both with keys that nobody knows.
+fn behind(bed: &Bed) -> (Sshd, Sshd, Route) {
+    let (sshd, route) = host(bed);
+    let gate = Sshd::options(&bed.path().join("gate"))
+        .authorize(&bed.client())
+        .start();
+    bed.client().add_config(&gate.alias("gate"));
+    bed.client().add_config("Host far\n  ProxyJump gate");
+    (gate, sshd, route)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_a_machine_on_the_way_is_not_taken_for_the_host_s() {
+    let bed = Bed::new();
+    let (gate, sshd, route) = behind(&bed);
+    let [of_gate, of_host] = [&gate, &sshd].map(|sshd| sshd.fingerprint("ed25519"));
+    for trust in [Trust::Ask, Trust::AcceptKey(of_gate.clone())] {
+        let attempt = Attempt {
+            trust,
+            ..bed.attempt(route.clone())
+        };
+        let error = refused(attempt).await;
+        assert_eq!((error.cause, &error.key_shown), (Cause::KeyUnknown, &None));
+        let name = format!("[127.0.0.1]:{}", gate.address().port());
+        assert!(error.message.contains(&name), "{error}");
+        assert!(error.message.contains(&of_gate), "{error}");
+        assert!(error.hint.unwrap().contains("--accept-new"));
+    }
+    // A person may take it, and the fingerprint that was given answers for the host.
+    let (attempt, mut asked) = bed.asking(route, |_| Some("yes".to_owned()));
+    let attempt = Attempt {
+        trust: Trust::AcceptKey(of_host),
+        ..attempt
+    };
+    drop(connected(attempt).await);
+    let question = asked.recv().await.unwrap();
+    let fingerprint = of_gate;
+    assert_eq!(question.kind, QuestionKind::HostKey { fingerprint });
+    assert!(asked.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_keys_are_taken_all_the_way() {
+    let bed = Bed::new();
+    let (gate, _sshd, route) = behind(&bed);
+    let accept = Attempt {
+        trust: Trust::AcceptNew,
+        ..bed.attempt(route.clone())
+    };
+    drop(connected(accept).await);
+    drop(connected(bed.attempt(route)).await);
+    assert!(gate.log().contains("Accepted publickey"), "{}", gate.log());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_key_is_taken_and_a_changed_one_is_not() {
     let bed = Bed::new();

@@ -24,7 +24,7 @@ fn another_key(bed: &Bed, sshd: &mut Sshd, name: &str, passphrase: &str) -> Path
 }
 
 /// A real ssh-agent.
-fn agent(bed: &Bed, keys: &[&Path]) -> (Process, PathBuf) {
+pub(super) fn agent(bed: &Bed, keys: &[&Path]) -> (Process, PathBuf) {
     let socket = bed.path().join("agent");
     let mut command = Command::new("ssh-agent");
     command.args(["-D", "-a"]).arg(&socket);
