@@ -15,7 +15,7 @@ use outlast_transport::{
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Status, Streaming};
 
-use super::{Check, Host, attempt};
+use super::{Check, Host, agent::Agent, attempt};
 use crate::{
     app::App,
     rpc::{
@@ -194,7 +194,7 @@ fn take(waiting: &mut HashMap<u32, oneshot::Sender<Option<Secret>>>, answer: Ans
 ///
 /// # Errors
 /// When the host shows another key, cannot be reached, or is not reached by ssh.
-pub async fn trust(host: &Host, fingerprint: &str) -> Result<Vec<String>, Error> {
+pub async fn trust(host: &Host, agent: &Agent, fingerprint: &str) -> Result<Vec<String>, Error> {
     let name = host.name();
     let Some(outlast_transport::route::Route::Ssh(route)) = host
         .record()
@@ -203,7 +203,8 @@ pub async fn trust(host: &Host, fingerprint: &str) -> Result<Vec<String>, Error>
         let text = format!("host {name} is not reached by ssh, so it has no key to trust");
         return Err(Error::new(ErrorKind::Usage, text).about(name));
     };
-    let changed = outlast_transport::trust(&route, fingerprint, TRUST_WITHIN).await;
+    let agent = agent.socket();
+    let changed = outlast_transport::trust(&route, agent.as_deref(), fingerprint, TRUST_WITHIN).await;
     let changed = changed.map_err(|error| {
         let trouble = super::Trouble::connecting(name, error);
         let kind = if trouble.link.is_stuck() {

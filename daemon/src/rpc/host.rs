@@ -120,7 +120,7 @@ impl Hosts {
             .hosts
             .get(&request.host)
             .ok_or_else(|| failure(unknown_host(&request.host)))?;
-        let changed_files = check::trust(&host, &request.fingerprint).await?;
+        let changed_files = check::trust(&host, self.app.hosts.agent(), &request.fingerprint).await?;
         let view = host.view().borrow().clone();
         Ok(TrustHostResponse {
             host: Some(message(&self.app, &host, &view).await?),

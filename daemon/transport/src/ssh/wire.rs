@@ -15,7 +15,7 @@ use rustix::{
 };
 use ssh2::{BlockDirections, ErrorCode, MethodType, Session};
 
-use super::{config::Settings, known_hosts::Known};
+use super::{BY_PROGRAM, config::Settings, known_hosts::Known};
 use crate::error::{Cause, ConnectError};
 
 /// libssh2's word for "not yet".
@@ -168,7 +168,7 @@ impl Wire {
                     Cause::Misconfigured,
                     format!("the library can do none of what {name} of the ssh configuration allows"),
                 )
-                .with_hint("let the ssh program carry the connection to this host"));
+                .with_hint(BY_PROGRAM));
             }
             self.session
                 .method_pref(method, &usable.join(","))
@@ -228,7 +228,7 @@ fn exchange_failed(error: &ssh2::Error) -> ConnectError {
                 error.message()
             ),
         )
-        .with_hint("let the ssh program carry the connection to this host"),
+        .with_hint(BY_PROGRAM),
         _ => ConnectError::new(
             Cause::Protocol,
             format!("the key exchange failed: {}", error.message()),
