@@ -5,6 +5,7 @@
 mod fake;
 
 use std::{
+    os::unix::net::UnixListener,
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
@@ -890,13 +891,18 @@ fn a_job_for_a_host_that_is_away_is_queued_and_says_so_and_when_the_host_is_back
 }
 
 #[test]
-fn every_call_names_the_users_agent() {
+fn every_call_names_the_users_agent_while_it_lives() {
     let agents = Heard::default();
     let fake = Fake::start(Script {
         agents: Arc::clone(&agents),
         ..Script::default()
     });
-    for agent in [Some("/run/agent.1"), Some("relative"), None] {
+    let dir = tempfile::tempdir().unwrap();
+    let (living, dead) = (dir.path().join("agent.1"), dir.path().join("agent.2"));
+    let _listening = UnixListener::bind(&living).unwrap();
+    drop(UnixListener::bind(&dead).unwrap());
+    let [living, dead] = [&living, &dead].map(|path| path.to_str().unwrap());
+    for agent in [Some(living), Some(dead), Some("relative"), None] {
         let mut command = outlast(fake.home(), &["--no-start", "host", "list"]);
         if let Some(agent) = agent {
             command.env("SSH_AUTH_SOCK", agent);
@@ -905,6 +911,6 @@ fn every_call_names_the_users_agent() {
     }
     assert_eq!(
         *agents.lock().unwrap(),
-        [Some("/run/agent.1".to_owned()), None, None]
+        [Some(living.to_owned()), None, None, None]
     );
 }
