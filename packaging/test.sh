@@ -7,12 +7,14 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 
 usage() {
     cat <<'EOF'
-usage: packaging/test.sh [--yes] [--only lint|tests]
+usage: packaging/test.sh [--yes] [--whole] [--only lint|tests]
 
 Checks formatting, lints, documentation, scripts and dependencies, then runs every test. Installs what is
 missing for that (it asks before it uses sudo). Everything is built and kept in target/.
 
   --yes          answer every question with yes
+  --whole        stop where tests would have to go without something that can be had: cargo-nextest, which
+                 limits their time, and the portable helpers, which are what hosts are sent
   --only lint    the checks without the tests
   --only tests   the tests without the checks
   --help         this text
@@ -21,10 +23,11 @@ Environment: OUTLAST_SEED repeats random choices, OUTLAST_KILLS says how often t
 EOF
 }
 
-only=all
+only=all whole=
 while [ $# -gt 0 ]; do
     case $1 in
         -y | --yes) ASSUME_YES=1 ;;
+        --whole) whole=1 ;;
         -h | --help) usage && exit ;;
         --only)
             only=${2:-}
@@ -69,11 +72,21 @@ need_namespaces() {
 }
 [ "$only" = lint ] || need_namespaces
 
-# One test plays another user. Asked for right before the tests, because sudo forgets.
-need_another_user() {
+# Tests of hosts whose network is cut give them one of their own, which takes root in earnest: the machine's side of it
+# is outside of every namespace a user can make.
+need_networks() {
+    local probe=ol-probe-$$ said
+    said=$("$@" sh -c 'ip netns add "$1" && ip netns del "$1"' sh "$probe" 2>&1) && return
+    die "some tests make networks, and here none can be made: $said" \
+        "in a container: allow it to (docker run --privileged)"
+}
+[ "$only" = lint ] || [ "$(id -u)" != 0 ] || need_networks
+
+# Some tests play another user or make networks. Asked for right before the tests, because sudo forgets.
+need_root() {
     [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null && return
-    command -v sudo >/dev/null || die "one test plays another user, and there is no sudo" "run this as root"
-    confirm "one test plays another user; ask sudo for your password?"
+    command -v sudo >/dev/null || die "some tests take root, and there is no sudo" "run this as root"
+    confirm "some tests play another user or make networks; ask sudo for your password?"
     sudo -v || die "sudo does not let you"
 }
 
@@ -110,18 +123,70 @@ python_for_readme() {
     export OUTLAST_TEST_PYTHON=$venv/bin/python
 }
 
+# Hosts are sent the portable helpers, so those are what tests of hosts are to use.
+portable_helpers() {
+    step "Building the helpers for hosts"
+    build_helpers
+    local own=$PWD/$helpers_dir
+    case $helpers_dir in /*) own=$helpers_dir ;; esac
+    if [ "$whole" ] && [ ${#helpers[@]} -lt $((2 * ${#HELPER_TARGETS[@]})) ]; then
+        die "not all helpers for hosts can be built; why is said above" "get Rust by rustup: https://rustup.rs"
+    fi
+    if [ -f "$own/outlast-helper-$(uname -m)-linux-musl" ]; then
+        export OUTLAST_LIBDIR=$own
+        good "hosts are sent ${helpers[*]}"
+    else
+        unset OUTLAST_LIBDIR
+        say "hosts are sent the helper of this build instead"
+    fi
+}
+
+# What runs the tests: it gives each a process and a limit of time, and the long ones the machine for themselves.
+get_nextest='cargo install --locked cargo-nextest'
+need_nextest() {
+    cargo nextest --version >/dev/null 2>&1 && return
+    if [ "$whole" ]; then
+        say "missing: cargo-nextest"
+        confirm "install with: $get_nextest? (It takes some minutes.)"
+        # Flags of ours are not for it.
+        quietly env -u RUSTFLAGS -u CARGO_BUILD_TARGET cargo install --locked cargo-nextest ||
+            die "cargo-nextest could not be installed; what cargo said is above" "https://nexte.st/docs/installation"
+    elif [ "$(id -u)" != 0 ]; then
+        die "some tests take root, and only cargo-nextest can run these alone by sudo" \
+            "get it with: $get_nextest" "or run this as root"
+    fi
+}
+
+# Runs everything. Whoever is not root has the tests of hosts run by root, for the sake of their networks.
+run_with_nextest() {
+    local run=(cargo nextest run --workspace --locked --profile ci) code=0 runner
+    # Examples in documentation are not nextest's business; they go first, so that its summary closes the run.
+    cargo test --workspace --locked --doc --quiet
+    if [ "$(id -u)" = 0 ]; then
+        "${run[@]}"
+        return
+    fi
+    "${run[@]}" -E 'not binary(hosts)' || code=$?
+    need_root
+    runner=CARGO_TARGET_$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER
+    env "$runner=sudo -n -E" "${run[@]}" -E 'binary(hosts)' || code=$?
+    return "$code"
+}
+
 tests() {
+    need_nextest
     python_for_readme
     step "Building the programs"
     cargo build --workspace --bins --locked
+    portable_helpers
     step "Tests"
-    need_another_user
+    need_root
+    [ "$(id -u)" = 0 ] || need_networks sudo -n
     if cargo nextest --version >/dev/null 2>&1; then
-        # Examples in documentation are not nextest's business; they go first, so that its summary closes the run.
-        cargo test --workspace --locked --doc --quiet
-        cargo nextest run --workspace --locked --profile ci
+        run_with_nextest
     else
-        say "cargo-nextest is not installed, so cargo runs them one program after the other"
+        say "cargo-nextest is not installed, so cargo runs them one program after the other, without a limit of time"
+        say "get it with: $get_nextest, or as https://nexte.st/docs/installation says"
         cargo test --workspace --locked --no-fail-fast
     fi
 }

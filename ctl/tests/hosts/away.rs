@@ -1,6 +1,6 @@
 //! What is told of a host that is away, and how old that is.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::unix::net::UnixListener, sync::Arc, time::Duration};
 
 use futures::{StreamExt as _, stream};
 use outlast_client::v1::{self, Error, ErrorKind, JobState, Link, SessionState};
@@ -154,13 +154,18 @@ fn a_job_for_a_host_that_is_away_is_queued_and_says_so_and_when_the_host_is_back
 }
 
 #[test]
-fn every_call_names_the_users_agent() {
+fn every_call_names_the_users_agent_while_it_lives() {
     let agents = Heard::default();
     let fake = Fake::start(Script {
         agents: Arc::clone(&agents),
         ..Script::default()
     });
-    for agent in [Some("/run/agent.1"), Some("relative"), None] {
+    let dir = tempfile::tempdir().unwrap();
+    let (living, dead) = (dir.path().join("agent.1"), dir.path().join("agent.2"));
+    let _listening = UnixListener::bind(&living).unwrap();
+    drop(UnixListener::bind(&dead).unwrap());
+    let [living, dead] = [&living, &dead].map(|path| path.to_str().unwrap());
+    for agent in [Some(living), Some(dead), Some("relative"), None] {
         let mut command = outlast(fake.home(), &["--no-start", "host", "list"]);
         if let Some(agent) = agent {
             command.env("SSH_AUTH_SOCK", agent);
@@ -169,7 +174,7 @@ fn every_call_names_the_users_agent() {
     }
     assert_eq!(
         *agents.lock().unwrap(),
-        [Some("/run/agent.1".to_owned()), None, None]
+        [Some(living.to_owned()), None, None, None]
     );
 }
 

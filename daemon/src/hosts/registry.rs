@@ -79,7 +79,7 @@ impl Hosts {
             changes: watch::Sender::new(0),
             means: Arc::new(Means {
                 helper: wanted_helper(&owner, config),
-                agent: Agent::from_env(),
+                agent: Agent::from_env(state_dir.clone()),
                 passphrases: Mutex::default(),
             }),
             limiter: Arc::new(Semaphore::new(AT_ONCE)),

@@ -43,7 +43,7 @@ pub use limits::allow_open_files;
 pub use namespace::Namespace;
 pub use netns::NetHost;
 pub use process::Process;
-pub use programs::program;
+pub use programs::{far_helper, program};
 pub use proxy::Proxy;
 pub use pty::Pty;
 pub use random::Random;

@@ -10,6 +10,10 @@ use std::{
 
 use crate::{DEADLINE, Random, Run, run};
 
+/// How the names of our namespaces begin. It is short because interface names hold 15 bytes: the rest are up to six
+/// digits of a process id, three of a number, and two letters.
+const PREFIX: &str = "oltk";
+
 /// A network namespace that is joined to this machine's by a pair of virtual interfaces. It is removed when dropped.
 #[derive(Debug)]
 pub struct NetHost {
@@ -27,8 +31,7 @@ impl NetHost {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         sweep();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        // Interface names hold 15 bytes.
-        let name = format!("ol{:x}n{number:x}", process::id());
+        let name = name(process::id(), number);
         let mut random = Random::new(u64::from(process::id()) << 32 | u64::from(number));
         let (near, far) = loop {
             // Pairs of 10.192.0.0/10, which is private and rarely in use.
@@ -190,15 +193,27 @@ impl Drop for NetHost {
 fn sweep() {
     for line in ask(&["netns", "list"]).out().lines() {
         let name = line.split(' ').next().unwrap_or_default();
-        let owner = name.strip_prefix("ol").and_then(|rest| rest.split_once('n'));
-        let owner = owner.and_then(|(pid, _)| u32::from_str_radix(pid, 16).ok());
-        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+        if owner(name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let mut command = Command::new("ip");
             command.args(["netns", "del", name]);
             // Another test may have done it meanwhile.
             drop(run(command, DEADLINE));
         }
     }
+}
+
+fn name(owner: u32, number: u32) -> String {
+    format!("{PREFIX}{owner:x}n{number:x}")
+}
+
+/// The process that made a namespace. None: it is none of ours.
+fn owner(name: &str) -> Option<u32> {
+    let (pid, number) = name.strip_prefix(PREFIX)?.split_once('n')?;
+    // Parsing takes signs and capitals too.
+    let is_hex =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_hex(number).then_some(())?;
+    u32::from_str_radix(pid, 16).ok().filter(|_| is_hex(pid))
 }
 
 fn ip(args: &[&str]) {
@@ -209,4 +224,31 @@ fn ask(args: &[&str]) -> Run {
     let mut command = Command::new("ip");
     command.args(args);
     run(command, DEADLINE).success()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_namespaces_are_taken_for_ours() {
+        for (pid, number) in [(1, 0), (0x0040_0000, 0xfff)] {
+            let name = name(pid, number);
+            assert!(name.len() < 15, "an interface cannot be called {name}a");
+            assert_eq!(owner(&name), Some(pid));
+        }
+        for other in [
+            "ol12n1",
+            "olan",
+            "oltkn1",
+            "oltk12",
+            "oltk12n",
+            "oltk+1n1",
+            "oltk1n+1",
+            "oltk12nat",
+            "oltkAn1",
+        ] {
+            assert_eq!(owner(other), None, "{other}");
+        }
+    }
 }

@@ -515,8 +515,29 @@ fn sshds() -> Vec<(u32, u32)> {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
             let (front, rest) = stat.rsplit_once(") ")?;
+            let (_, name) = front.split_once(" (")?;
             let parent = rest.split(' ').nth(1)?.parse().ok()?;
-            front.ends_with("(sshd").then_some((pid, parent))
+            is_sshd(name).then_some((pid, parent))
         })
         .collect()
+}
+
+/// Since OpenSSH 9.8 what serves a connection is a program of its own: `sshd-session`, and `sshd-auth` before that.
+fn is_sshd(name: &str) -> bool {
+    name == "sshd" || name.starts_with("sshd-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_an_sshd_are_known_by_name() {
+        for name in ["sshd", "sshd-session", "sshd-auth"] {
+            assert!(is_sshd(name), "{name}");
+        }
+        for name in ["ssh", "sshdog", "ssh-agent"] {
+            assert!(!is_sshd(name), "{name}");
+        }
+    }
 }

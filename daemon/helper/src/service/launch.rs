@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::{
     Core,
-    base::resolve,
+    base::{put_back, resolve},
     error::{broken, check_id, failed, not_found, tmux, usage, wrong_state},
     jobs::{keep_spec, spec},
     panes::{self, Seen},
@@ -54,6 +54,7 @@ pub(super) async fn start(core: &Core, request: StartSessionRequest) -> Result<S
                 }
                 keep_spec(core, &dir, spec).await?;
             }
+            put_back(core).await;
             panes::open(core, &client, &dir, &request, size).await?;
         }
         // So that nobody who is told of the start finds it not in tmux.

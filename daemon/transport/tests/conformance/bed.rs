@@ -313,8 +313,23 @@ impl Bed {
 
     /// Another helper on the same directories.
     pub async fn another(&self) -> Connection {
+        self.another_for(Purpose::Control).await
+    }
+
+    /// Another helper on the same directories, for this purpose.
+    pub async fn another_for(&self, purpose: Purpose) -> Connection {
         let far = self.far.as_ref().expect("it is not in this process");
-        connect(far.attempt.clone()).await.unwrap()
+        let attempt = Attempt {
+            purpose,
+            ..far.attempt.clone()
+        };
+        connect(attempt).await.unwrap()
+    }
+
+    /// The file that the helper runs from.
+    pub fn installed(&self) -> PathBuf {
+        let name = installed::name(&installed::hash(&helper_program()).unwrap());
+        self.temp.path().join("c/outlast/helper").join(name)
     }
 
     /// The tmux socket of this helper.
