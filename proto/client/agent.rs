@@ -3,11 +3,9 @@
 
 use std::{ffi::OsString, path::Path};
 
-use rustix::{
-    io::Errno,
-    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with},
-};
 use tonic::metadata::{Ascii, MetadataValue};
+
+use crate::socket::is_served;
 
 /// The path of an ssh-agent as metadata, where somebody listens there. A relative one means something else to the daemon,
 /// and one that is not printable ASCII cannot be carried; both are left out.
@@ -15,18 +13,7 @@ pub(super) fn told(path: Option<OsString>) -> Option<MetadataValue<Ascii>> {
     let path = path.filter(|path| Path::new(path).is_absolute())?;
     let path = path.to_str().filter(|path| path.is_ascii())?;
     let value = MetadataValue::try_from(path).ok()?;
-    listens(Path::new(path)).then_some(value)
-}
-
-/// Whether somebody listens on a socket. It takes some microseconds and never waits.
-fn listens(path: &Path) -> bool {
-    let (kind, flags) = (SocketType::STREAM, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC);
-    let connected = SocketAddrUnix::new(path).and_then(|address| {
-        let socket = socket_with(AddressFamily::UNIX, kind, flags, None)?;
-        connect(&socket, &address)
-    });
-    // Again: there is somebody, to whom many have come at once.
-    matches!(connected, Ok(()) | Err(Errno::AGAIN))
+    is_served(Path::new(path)).then_some(value)
 }
 
 #[cfg(test)]
@@ -37,7 +24,7 @@ mod tests {
 
     fn is_told(path: &str) -> bool {
         let value = told(Some(path.into()));
-        value.as_ref().is_none_or(|value| value.to_str() == Ok(path)) && value.is_some()
+        value.is_some_and(|value| value.to_str().is_ok_and(|told| told == path))
     }
 
     #[test]

@@ -30,7 +30,9 @@ fn answers_while(sandbox: &Sandbox, name: &str, runs: impl Fn() -> bool) -> Dura
         let asked = Instant::now();
         let shown = sandbox.outlast(&["job", "show", name, "--json"]).success().json();
         longest = longest.max(asked.elapsed());
-        if shown["link"] != "up" { println!("{name} {} {}", shown["log_bytes"], seen(sandbox, "far")); }
+        if shown["link"] != "up" {
+            println!("{name} {} {}", shown["log_bytes"], seen(sandbox, "far"));
+        }
     }
     assert!(longest < AT_ONCE, "an answer took {longest:?}");
     longest
@@ -108,7 +110,9 @@ fn worst(transport: &str) {
     client.know(&known_at(&sshd, proxy.address().port()));
     client.add_config(&alias("far", proxy.address().ip(), proxy.address().port()));
     add_by(&sandbox, transport);
-    if std::env::var("FLT_NOLOSS").is_err() { net.lose(LOST); }
+    if std::env::var("FLT_NOLOSS").is_err() {
+        net.lose(LOST);
+    }
     proxy.delay(Duration::from_millis(150));
     proxy.throttle(Some(2500));
     let before = proxy.accepted();
@@ -122,7 +126,9 @@ fn worst(transport: &str) {
         "{transport}: 8 kB took {:?}; the longest answer meanwhile {longest:?}",
         began.elapsed()
     );
-    for f in fs::read_dir(sandbox.state_dir().join("logs")).unwrap().flatten() { println!("{}", fs::read_to_string(f.path()).unwrap()); }
+    for f in fs::read_dir(sandbox.state_dir().join("logs")).unwrap().flatten() {
+        println!("{}", fs::read_to_string(f.path()).unwrap());
+    }
     assert_eq!(proxy.accepted(), before, "the line was taken for dead");
     proxy.cut();
     let began = Instant::now();
