@@ -7,14 +7,12 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 
 usage() {
     cat <<'EOF'
-usage: packaging/test.sh [--yes] [--whole] [--only lint|tests]
+usage: packaging/test.sh [--yes] [--only lint|tests]
 
 Checks formatting, lints, documentation, scripts and dependencies, then runs every test. Installs what is
 missing for that (it asks before it uses sudo). Everything is built and kept in target/.
 
   --yes          answer every question with yes
-  --whole        stop where tests would have to go without something that can be had: cargo-nextest, which
-                 limits their time, and the portable helpers, which are what hosts are sent
   --only lint    the checks without the tests
   --only tests   the tests without the checks
   --help         this text
@@ -23,11 +21,10 @@ Environment: OUTLAST_SEED repeats random choices, OUTLAST_KILLS says how often t
 EOF
 }
 
-only=all whole=
+only=all
 while [ $# -gt 0 ]; do
     case $1 in
         -y | --yes) ASSUME_YES=1 ;;
-        --whole) whole=1 ;;
         -h | --help) usage && exit ;;
         --only)
             only=${2:-}
@@ -129,9 +126,6 @@ portable_helpers() {
     build_helpers
     local own=$PWD/$helpers_dir
     case $helpers_dir in /*) own=$helpers_dir ;; esac
-    if [ "$whole" ] && [ ${#helpers[@]} -lt $((2 * ${#HELPER_TARGETS[@]})) ]; then
-        die "not all helpers for hosts can be built; why is said above" "get Rust by rustup: https://rustup.rs"
-    fi
     if [ -f "$own/outlast-helper-$(uname -m)-linux-musl" ]; then
         export OUTLAST_LIBDIR=$own
         good "hosts are sent ${helpers[*]}"
@@ -145,13 +139,13 @@ portable_helpers() {
 get_nextest='cargo install --locked cargo-nextest'
 need_nextest() {
     cargo nextest --version >/dev/null 2>&1 && return
-    if [ "$whole" ]; then
-        say "missing: cargo-nextest"
-        confirm "install with: $get_nextest? (It takes some minutes.)"
+    say "missing: cargo-nextest, which limits the time of tests and runs them beside each other"
+    if wanted "install with: $get_nextest? (It takes some minutes.)"; then
         # Flags of ours are not for it.
-        quietly env -u RUSTFLAGS -u CARGO_BUILD_TARGET cargo install --locked cargo-nextest ||
-            die "cargo-nextest could not be installed; what cargo said is above" "https://nexte.st/docs/installation"
-    elif [ "$(id -u)" != 0 ]; then
+        quietly env -u RUSTFLAGS -u CARGO_BUILD_TARGET cargo install --locked cargo-nextest && return
+        say "it could not be installed; what cargo said is above"
+    fi
+    if [ "$(id -u)" != 0 ]; then
         die "some tests take root, and only cargo-nextest can run these alone by sudo" \
             "get it with: $get_nextest" "or run this as root"
     fi
