@@ -388,11 +388,18 @@ mod tests {
             .await
             .unwrap();
         daemon.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
-        // Questions that want to be answered, for which there is no room. They are not taken any more soon, and at last
-        // nobody is there.
+        // Questions that want to be answered, for which there is no room. They are not taken any more soon.
         let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
-        let pings = async { while daemon.write_all(&ping).await.is_ok() {} };
-        timeout(DEADLINE, pings).await.expect("it is served for ever");
-        drop(served.await.unwrap());
+        let pings = async {
+            while daemon.write_all(&ping).await.is_ok() {}
+            pending_for_ever::<()>().await;
+        };
+        let ended = async {
+            tokio::select! {
+                served = served => drop(served.unwrap()),
+                () = pings => {}
+            }
+        };
+        timeout(DEADLINE, ended).await.expect("it is served for ever");
     }
 }

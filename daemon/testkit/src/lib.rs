@@ -39,6 +39,7 @@ mod wait;
 
 pub use accounts::Accounts;
 pub use client::Client;
+pub use leftovers::end_all;
 pub use limits::allow_open_files;
 pub use namespace::Namespace;
 pub use netns::NetHost;

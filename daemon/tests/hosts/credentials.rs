@@ -137,7 +137,12 @@ fn a_host_that_refused_is_tried_again_with_the_agent_of_the_next_command() {
     );
     wait_link(&sandbox, &["auth_failed"]);
     // Another agent without the key: it is tried once, and no more.
-    let other = sandbox.path().join("other").display().to_string();
+    let other = sandbox.path().join("other");
+    let mut command = sandbox.command("ssh-agent");
+    command.args(["-D", "-a"]).arg(&other);
+    let _other = Process::start(command);
+    wait_until(DEADLINE, "the other agent", || other.exists().then_some(()));
+    let other = other.display().to_string();
     let before = sshd.log().matches("Connection from").count();
     drop(outlast_in(&sandbox, &[("SSH_AUTH_SOCK", &other)], &["host", "list"]).success());
     wait_until(DEADLINE, "another attempt", || {

@@ -442,6 +442,9 @@ impl Drop for Bed {
         for id in self.root.jobs().unwrap_or_default() {
             let _ = self.root.job(&id).signal_end(Duration::ZERO);
         }
+        // Who still writes there would keep the directory from being removed.
+        drop(self.far.take());
+        outlast_testkit::end_all(self.temp.path());
     }
 }
 

@@ -30,6 +30,13 @@ pub struct Bed {
     pub steps: Arc<Mutex<Vec<Step>>>,
 }
 
+impl Drop for Bed {
+    fn drop(&mut self) {
+        // Who still writes there would keep the directory from being removed.
+        outlast_testkit::end_all(self.temp.path());
+    }
+}
+
 impl Bed {
     pub fn new() -> Self {
         let temp = tempfile::Builder::new()
