@@ -24,7 +24,7 @@ use crate::{
     route::{Carrier, Route, SshCarrier},
     ssh,
     stream::Stream,
-    wire::wire,
+    wire::{Pulse, wire},
 };
 
 /// What a connection is for: it decides the windows, so that bulk never delays control.
@@ -141,8 +141,18 @@ pub struct Connection {
     pub passphrases: Vec<(PathBuf, Secret)>,
     /// Whether the user's ssh configuration wants the agent forwarded to this host.
     pub forward_agent: bool,
+    /// What goes over it.
+    pub(crate) pulse: Arc<Pulse>,
     /// Ends the carrier when dropped.
     pub(crate) _guard: Box<dyn Send + Sync>,
+}
+
+impl Connection {
+    /// Whether anything came from the host after this moment.
+    #[must_use]
+    pub fn heard_since(&self, moment: tokio::time::Instant) -> bool {
+        self.pulse.heard_at() > moment
+    }
 }
 
 impl fmt::Debug for Connection {
@@ -187,6 +197,7 @@ pub async fn connect(attempt: Attempt) -> Result<Connection, ConnectError> {
         closed: wire.closed,
         passphrases,
         forward_agent: carried.forward_agent,
+        pulse: wire.pulse,
         _guard: wire.guard,
     })
 }
