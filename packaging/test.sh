@@ -73,7 +73,7 @@ need_namespaces() {
 # is outside of every namespace a user can make.
 need_networks() {
     local probe=ol-probe-$$ said
-    said=$("$@" sh -c 'ip netns add "$1" && ip netns del "$1"' sh "$probe" 2>&1) && return
+    said=$({ "$@" ip netns add "$probe" && "$@" ip netns del "$probe"; } 2>&1) && return
     die "some tests make networks, and here none can be made: $said" \
         "in a container: allow it to (docker run --privileged)"
 }

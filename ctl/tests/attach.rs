@@ -47,7 +47,7 @@ fn end(reason: AttachEndReason, session: v1::Session) -> Tell {
 }
 
 fn link(link: Link) -> Tell {
-    Tell::Link(v1::AttachLink {
+    Tell::Link(v1::LinkChange {
         link: link.into(),
         error: (link != Link::Up).then(|| "timed out".to_owned()),
     })

@@ -29,6 +29,13 @@ fn event(event: forward_host_response::Event) -> Result<v1::ForwardHostResponse,
     Ok(v1::ForwardHostResponse { event: Some(event) })
 }
 
+fn link(link: Link, error: Option<&str>) -> Result<v1::ForwardHostResponse, Status> {
+    event(forward_host_response::Event::Link(v1::LinkChange {
+        link: link.into(),
+        error: error.map(str::to_owned),
+    }))
+}
+
 fn forward(fake: &Fake, args: &[&str]) -> Command {
     let mut command = outlast(fake.home(), &["--no-start"]);
     command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -50,9 +57,9 @@ fn ports_are_forwarded_until_ctrl_c() {
             kept.lock().unwrap().push(request);
             let told = [
                 listening(port),
-                event(Event::Link(Link::Up.into())),
-                event(Event::Link(Link::Backoff.into())),
-                event(Event::Link(Link::Up.into())),
+                link(Link::Up, None),
+                link(Link::Backoff, Some("the network is \u{1b}down.")),
+                link(Link::Up, None),
                 event(Event::Problem("db:5432 refused the \u{1b}connection".to_owned())),
             ];
             stream::iter(told).chain(stream::pending()).boxed()
@@ -101,7 +108,7 @@ fn ports_are_forwarded_until_ctrl_c() {
         ran.err
     );
     assert!(
-        err.contains("outlast: host build1 is away (backoff); connections wait\n"),
+        err.contains("outlast: host build1 is away (the network is \\u{1b}down); connections wait\n"),
         "{err}"
     );
     assert!(err.contains("outlast: host build1 is back\n"), "{err}");

@@ -71,8 +71,9 @@ fn a_shell_has_the_terminal_until_it_ends() {
     assert!(open.command.is_empty() && open.base_env.is_empty());
     assert_eq!(open.cwd.as_deref(), Some("/srv"));
     let terminal = open.terminal.unwrap();
+    let size = terminal.size.unwrap();
     assert_eq!(
-        (terminal.columns, terminal.rows, terminal.term.as_str()),
+        (size.columns, size.rows, terminal.term.as_str()),
         (80, 24, "xterm-mine")
     );
     // It ended by itself: nothing is drawn over what it left.

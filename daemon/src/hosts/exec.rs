@@ -8,7 +8,7 @@ use outlast_client::{
     },
     v1::{
         Error, ErrorKind, ExecBegun, ExecEnded, ExecHostRequest, ExecHostResponse, ExecOpen, HostTerminal,
-        exec_host_request::Event as In, exec_host_response::Event as Out,
+        TerminalSize, exec_host_request::Event as In, exec_host_response::Event as Out,
     },
 };
 use outlast_model::admission;
@@ -149,7 +149,7 @@ fn start(host: &Host, open: ExecOpen) -> Result<ExecStart, Error> {
 }
 
 fn terminal(terminal: HostTerminal) -> Result<ExecTerminal, Error> {
-    let size = size(&terminal)?;
+    let size = size(terminal.size.unwrap_or_default())?;
     let term = Some(terminal.term).filter(|term| !term.is_empty());
     Ok(ExecTerminal {
         size: Some(size),
@@ -157,8 +157,8 @@ fn terminal(terminal: HostTerminal) -> Result<ExecTerminal, Error> {
     })
 }
 
-fn size(terminal: &HostTerminal) -> Result<Size, Error> {
-    let (columns, rows) = admission::terminal_size((terminal.columns, terminal.rows))
+fn size(size: TerminalSize) -> Result<Size, Error> {
+    let (columns, rows) = admission::terminal_size((size.columns, size.rows))
         .map_err(|denial| refusal::denied(&denial, None))?;
     Ok(Size {
         columns: columns.into(),
@@ -205,7 +205,7 @@ async fn feed(
             Some(In::Stdin(bytes)) => Down::Stdin(bytes),
             Some(In::StdinEof(_)) => Down::StdinEof(true),
             Some(In::Signal(number)) => Down::Signal(number),
-            Some(In::Resize(terminal)) => Down::Size(size(&terminal).map_err(Error::into_status)?),
+            Some(In::Resize(to)) => Down::Size(size(to).map_err(Error::into_status)?),
             Some(In::Open(_)) => {
                 return Err(Error::new(ErrorKind::Usage, "the program runs already").into_status());
             }

@@ -21,7 +21,7 @@ use tonic::Status;
 use super::{Host, dial::dial, exec};
 use crate::{
     app::App,
-    rpc::{host::link, status::failure},
+    rpc::{host::link_change, status::failure},
 };
 
 /// Connections through one port at once: what a browser opens, many times over.
@@ -69,12 +69,12 @@ async fn listen(host: &Arc<Host>, request: &ForwardHostRequest, answers: &Answer
     let mut view = host.view();
     let mut shown = None;
     loop {
-        let now = view.borrow_and_update().link;
+        let (now, change) = {
+            let view = view.borrow_and_update();
+            (view.link, link_change(&view))
+        };
         if shown.is_some_and(|shown| shown != now) || (shown.is_none() && !host.is_up()) {
-            answers
-                .send(out(Out::Link(link(now).into())))
-                .await
-                .map_err(gone)?;
+            answers.send(out(Out::Link(change))).await.map_err(gone)?;
         }
         shown = Some(now);
         tokio::select! {

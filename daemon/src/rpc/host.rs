@@ -369,6 +369,16 @@ async fn running(app: &App, host: &str) -> Result<Running, Failure> {
     })
 }
 
+/// What clients who follow a link are told of it.
+#[must_use]
+pub fn link_change(view: &HostView) -> v1::LinkChange {
+    let trouble = view.trouble.as_ref().filter(|_| view.link != Link::Up);
+    v1::LinkChange {
+        link: link(view.link).into(),
+        error: trouble.map(|trouble| trouble.message.clone()),
+    }
+}
+
 /// The word on the wire for a link.
 #[must_use]
 pub fn link(link: Link) -> v1::Link {

@@ -10,9 +10,8 @@ use outlast_client::{
         self, AttachStart, Size, attach_session_request::Event as Down, attach_session_response::Event as Up,
     },
     v1::{
-        AttachEnd, AttachEndReason, AttachLink, AttachOpened, AttachSessionRequest, AttachSessionResponse,
-        Error, ErrorKind, TerminalSize, attach_session_request::Event as In,
-        attach_session_response::Event as Out,
+        AttachEnd, AttachEndReason, AttachOpened, AttachSessionRequest, AttachSessionResponse, Error,
+        ErrorKind, TerminalSize, attach_session_request::Event as In, attach_session_response::Event as Out,
     },
 };
 use outlast_helper::spool::State;
@@ -236,12 +235,9 @@ async fn attached(
 
 /// Tells the client how the link is.
 async fn say_link(view: &HostView, answers: &Answers) -> Result<(), Status> {
-    let trouble = view.trouble.as_ref().filter(|_| view.link != Link::Up);
-    let link = AttachLink {
-        link: host::link(view.link).into(),
-        error: trouble.map(|trouble| trouble.message.clone()),
-    };
-    let sent = answers.send(Ok(message(Out::Link(link)))).await;
+    let sent = answers
+        .send(Ok(message(Out::Link(host::link_change(view)))))
+        .await;
     sent.map_err(|_gone| Status::cancelled("the client went away"))
 }
 

@@ -17,7 +17,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use outlast_client::{
     helper_v1::{
-        DeleteSessionRequest, StartSessionRequest, StopSessionRequest, WatchSessionRequest,
+        DeleteSessionRequest, Size, StartSessionRequest, StopSessionRequest, WatchSessionRequest,
         WatchSessionResponse,
     },
     v1::{Error, ErrorKind},
@@ -353,8 +353,10 @@ impl Driver {
             id: id.to_string(),
             spec_json: spec_json.into(),
             run,
-            columns: columns.into(),
-            rows: rows.into(),
+            size: Some(Size {
+                columns: columns.into(),
+                rows: rows.into(),
+            }),
             use_restart_command: run > 1 && self.session.restart_command.is_some(),
         };
         // Not selected with the inbox: the helper bounds this, and half a start is nothing to build on.

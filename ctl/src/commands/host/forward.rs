@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use outlast_client::{
     client::ClientError,
-    v1::{ForwardHostRequest, ForwardListening, Link, forward_host_response::Event},
+    v1::{ForwardHostRequest, ForwardListening, Link, LinkChange, forward_host_response::Event},
 };
 
 use super::address;
@@ -94,7 +94,7 @@ impl Forward<'_> {
             match messages.message().await {
                 Ok(Some(message)) => match message.event {
                     Some(Event::Listening(listening)) => self.listens(&listening)?,
-                    Some(Event::Link(link)) => self.link(Link::try_from(link).unwrap_or_default())?,
+                    Some(Event::Link(change)) => self.link(&change)?,
                     Some(Event::Problem(problem)) => self.problem(&problem)?,
                     None => {}
                 },
@@ -128,18 +128,21 @@ impl Forward<'_> {
         answer(&format!("{}\n", escape(&line)))
     }
 
-    fn link(&self, link: Link) -> Result<()> {
+    fn link(&self, change: &LinkChange) -> Result<()> {
+        let link = change.link();
         if self.link.replace(link) == link {
             return Ok(());
         }
         let host = &self.wanted.host;
         if self.ctx.global.json {
-            return answer(&json::line(&json::LinkLine::new(host, link)));
+            return answer(&json::line(&json::LinkLine::new(host, change)));
         }
         match away(link) {
-            Some(word) => self.ctx.note(&format!(
-                "outlast: host {host} is away ({word}); connections wait"
-            )),
+            Some(word) => {
+                let reason = change.error.as_deref().unwrap_or(&word).trim_end_matches('.');
+                let line = format!("outlast: host {host} is away ({reason}); connections wait");
+                self.ctx.note(&escape(&line));
+            }
             None => self.ctx.note(&format!("outlast: host {host} is back")),
         }
         Ok(())

@@ -2,8 +2,8 @@
 //! is to survive them is a session.
 
 use outlast_client::v1::{
-    ExecEnded, ExecHostRequest, ExecHostResponse, ExecOpen, HostTerminal, exec_host_request::Event as Say,
-    exec_host_response::Event as Hear,
+    ExecEnded, ExecHostRequest, ExecHostResponse, ExecOpen, HostTerminal, TerminalSize,
+    exec_host_request::Event as Say, exec_host_response::Event as Hear,
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -36,7 +36,7 @@ pub async fn shell(ctx: &Context, args: HostShell) -> Result<u8> {
             .hint(format!("outlast host exec {host} -- CMD")));
     }
     let baggage = environment::pack(ctx, Some(&host), args.cwd.as_deref(), &args.env)?;
-    let begun_with = size();
+    let begun_with = terminal::size();
     let open = ExecOpen {
         host: host.clone(),
         command: Vec::new(),
@@ -47,13 +47,13 @@ pub async fn shell(ctx: &Context, args: HostShell) -> Result<u8> {
                 .ok()
                 .filter(|term| !term.is_empty())
                 .unwrap_or_else(|| TERM.to_owned()),
-            ..begun_with.clone()
+            size: Some(begun_with),
         }),
         base_env: baggage.base,
     };
     // Until it begins the terminal is the user's: Ctrl-C ends this command.
     let begun = program::begin(ctx, open, |_say| {}).await?;
-    let outcome = on_terminal(&host, begun, &begun_with).await?;
+    let outcome = on_terminal(&host, begun, begun_with).await?;
     match outcome {
         Left::Ended(ended) => Ok(program::code(ctx, "the login shell", &ended)),
         Left::Typed => {
@@ -75,7 +75,7 @@ enum Left {
 }
 
 /// Joins terminal and shell, until one of them is gone. `begun_with` is the size that the shell was told.
-async fn on_terminal(host: &str, begun: Program, begun_with: &HostTerminal) -> Result<Left> {
+async fn on_terminal(host: &str, begun: Program, begun_with: TerminalSize) -> Result<Left> {
     let take = |kind| signal(kind).map_err(|error| Failure::io("taking over", "signals", &error));
     let mut resized = take(SignalKind::window_change())?;
     let (mut terminate, mut hangup) = (take(SignalKind::terminate())?, take(SignalKind::hangup())?);
@@ -89,8 +89,8 @@ async fn on_terminal(host: &str, begun: Program, begun_with: &HostTerminal) -> R
         first,
     } = begun;
     // It may have changed while nobody heard.
-    let size_now = size();
-    if size_now != *begun_with {
+    let size_now = terminal::size();
+    if size_now != begun_with {
         let _ = say.try_send(message(Say::Resize(size_now)));
     }
     let outcome = tokio::select! {
@@ -164,20 +164,10 @@ async fn type_in(keyboard: &Keyboard, say: &mpsc::Sender<ExecHostRequest>, aside
 /// Sends each new size.
 async fn resize(resized: &mut Signal, say: &mpsc::Sender<ExecHostRequest>) {
     while resized.recv().await.is_some() {
-        if say.send(message(Say::Resize(size()))).await.is_err() {
+        if say.send(message(Say::Resize(terminal::size()))).await.is_err() {
             break;
         }
     }
     // The other direction says how it ends.
     std::future::pending::<()>().await;
-}
-
-/// The size of this terminal.
-fn size() -> HostTerminal {
-    let size = terminal::size();
-    HostTerminal {
-        columns: size.columns,
-        rows: size.rows,
-        term: String::new(),
-    }
 }

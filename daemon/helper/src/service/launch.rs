@@ -30,8 +30,8 @@ pub(super) async fn start(core: &Core, request: StartSessionRequest) -> Result<S
     if run == 0 {
         return Err(usage("runs are counted from 1"));
     }
-    let size = Size::new(request.columns, request.rows)
-        .ok_or_else(|| usage("the size is none that a terminal can have"))?;
+    let size = request.size.and_then(|size| Size::new(size.columns, size.rows));
+    let size = size.ok_or_else(|| usage("the size is none that a terminal can have"))?;
     let dir = core.root.session(id);
     let _alone = core.sessions.lock(id).await;
     let new = match request.spec_json.is_empty() {

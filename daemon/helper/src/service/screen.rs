@@ -1,7 +1,7 @@
 //! A session's screen, and typing into it.
 
 use outlast_client::helper_v1::{
-    CaptureSessionRequest, CaptureSessionResponse, SendSessionRequest, SendSessionResponse,
+    CaptureSessionRequest, CaptureSessionResponse, SendSessionRequest, SendSessionResponse, Size,
 };
 use std::time::Duration;
 
@@ -72,11 +72,15 @@ pub(super) async fn capture(
     let size = std::str::from_utf8(&shown.size)
         .ok()
         .and_then(|size| size.split_once(' '));
-    let (columns, rows) = size.unwrap_or_default();
+    let size = size.and_then(|(columns, rows)| {
+        Some(Size {
+            columns: columns.parse().ok()?,
+            rows: rows.parse().ok()?,
+        })
+    });
     Ok(CaptureSessionResponse {
         screen: shown.screen.into(),
-        columns: columns.parse().unwrap_or_default(),
-        rows: rows.parse().unwrap_or_default(),
+        size,
     })
 }
 

@@ -12,7 +12,8 @@ use std::{
 
 use outlast_client::{
     helper_v1::{
-        RunJobRequest, SpoolState, StartSessionRequest, Started, WatchSessionRequest, WatchSessionResponse,
+        RunJobRequest, Size, SpoolState, StartSessionRequest, Started, WatchSessionRequest,
+        WatchSessionResponse,
     },
     v1::{Error, ErrorKind},
 };
@@ -377,8 +378,10 @@ impl Bed {
             id: id.to_owned(),
             spec_json: spec.to_string().into_bytes().into(),
             run,
-            columns: 100,
-            rows: 30,
+            size: Some(Size {
+                columns: 100,
+                rows: 30,
+            }),
             use_restart_command: false,
         }
     }

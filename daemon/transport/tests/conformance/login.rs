@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use outlast_client::helper_v1::{
-    ExecStart, GetFactsRequest, Outcome, RunJobRequest, StartSessionRequest, exec_request::Event,
+    ExecStart, GetFactsRequest, Outcome, RunJobRequest, Size, StartSessionRequest, exec_request::Event,
     run_job_response,
 };
 use outlast_transport::connect::Purpose;
@@ -64,8 +64,10 @@ pub async fn said(bed: &mut Bed, spec: &Value) -> String {
         id: spec["id"].as_str().unwrap().to_owned(),
         spec_json: spec.to_string().into_bytes().into(),
         run: 1,
-        columns: 200,
-        rows: 50,
+        size: Some(Size {
+            columns: 200,
+            rows: 50,
+        }),
         use_restart_command: false,
     };
     bed.client.start_session(request.clone()).await.unwrap();
@@ -148,8 +150,10 @@ async fn a_login_environment_is_put_under_the_own_one(bed: Bed) {
             id: id.to_owned(),
             spec_json: spec_of_session.to_string().into_bytes().into(),
             run,
-            columns: 200,
-            rows: 50,
+            size: Some(Size {
+                columns: 200,
+                rows: 50,
+            }),
             use_restart_command: false,
         };
         bed.client.start_session(again).await.unwrap();

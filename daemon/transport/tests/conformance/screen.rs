@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use outlast_client::{
-    helper_v1::{CaptureSessionRequest, SendSessionRequest},
+    helper_v1::{CaptureSessionRequest, SendSessionRequest, Size},
     v1::ErrorKind,
 };
 
@@ -49,7 +49,13 @@ async fn a_screen_is_captured(mut bed: Bed) {
         .await
         .unwrap()
         .into_inner();
-    assert_eq!((screen.columns, screen.rows), (100, 30));
+    assert_eq!(
+        screen.size,
+        Some(Size {
+            columns: 100,
+            rows: 30
+        })
+    );
     let text = String::from_utf8(screen.screen.to_vec()).unwrap();
     assert_eq!(text.lines().count(), 30);
     assert!(
@@ -95,7 +101,8 @@ async fn captured(bed: &mut Bed, id: &str, ansi: bool) -> String {
     let printed = bed.tmux(&[&["capture-pane", "-p", "-t", &target], flags].concat());
     let screen = String::from_utf8(captured.screen.to_vec()).unwrap();
     assert!(screen == printed, "{screen}\n-- but tmux --\n{printed}");
-    let size = format!("{} {}\n", captured.columns, captured.rows);
+    let size = captured.size.unwrap();
+    let size = format!("{} {}\n", size.columns, size.rows);
     let format = "#{pane_width} #{pane_height}";
     assert_eq!(bed.tmux(&["display-message", "-p", "-t", &target, format]), size);
     screen
