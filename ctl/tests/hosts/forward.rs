@@ -108,7 +108,7 @@ fn ports_are_forwarded_until_ctrl_c() {
         ran.err
     );
     assert!(
-        err.contains("outlast: host build1 is away (the network is \\u{1b}down); connections wait\n"),
+        err.contains("outlast: host build1 is away (the network is \\edown); connections wait\n"),
         "{err}"
     );
     assert!(err.contains("outlast: host build1 is back\n"), "{err}");
@@ -185,6 +185,7 @@ fn each_port_is_forwarded_or_reported_on_its_own() {
     let mut first = String::new();
     err.read_line(&mut first).unwrap();
     assert_eq!(first, "error: port 80 needs root\n");
+    child.stderr = Some(err.into_inner());
     send(&child, Signal::INT);
     assert_eq!(finish(child).code, 130);
     let ran = fake.outlast(&["host", "forward", "build1", "80"]);

@@ -60,8 +60,9 @@ const TURN: Duration = Duration::from_secs(10);
 /// Those who watch one attempt. More find nobody to tell them, which they take for a driver that is busy.
 const WATCHERS: usize = 32;
 
-/// How long a connection that is in doubt may take to prove itself: at least, and in round trips.
-const PROOF: Duration = Duration::from_secs(2);
+/// How long a connection that is in doubt may take to prove itself, where its round trip does not say that it needs more.
+/// Twice what a slow line takes for a piece of what is under way; somebody who wants the host now waits no longer.
+const PROOF: Duration = Duration::from_secs(4);
 
 /// What somebody wants of the driver.
 #[derive(Debug)]

@@ -38,8 +38,12 @@ const CONTROL_WINDOW: u32 = 2 << 20;
 /// How much the host may send ahead of what we took, for bulk: fills 40 ms of a fast line.
 const BULK_WINDOW: u32 = 16 << 20;
 
-/// Largest piece of a channel's data, what every server can do.
-const PACKET: u32 = 32 << 10;
+/// Largest piece of a channel's data that comes by a connection for short calls. Nothing is heard of a piece before all of
+/// it is here: at 20 kbit/s this takes not quite two seconds, in which the host must not be taken for gone.
+const CONTROL_PACKET: u32 = 4 << 10;
+
+/// The same for bulk: what every server can do.
+const BULK_PACKET: u32 = 32 << 10;
 
 /// How long the host may take to start the command.
 const START_WITHIN: Patience = Patience::Each(Duration::from_secs(30));
@@ -88,9 +92,9 @@ pub(super) async fn open(
         agent_trouble: trouble,
         asking: Asking(asks),
         on_step: Arc::clone(&attempt.on_step),
-        window: match attempt.purpose {
-            Purpose::Control => CONTROL_WINDOW,
-            Purpose::Bulk => BULK_WINDOW,
+        room: match attempt.purpose {
+            Purpose::Control => (CONTROL_WINDOW, CONTROL_PACKET),
+            Purpose::Bulk => (BULK_WINDOW, BULK_PACKET),
         },
         command: command.to_owned(),
         until: deadline.into_std(),
@@ -184,7 +188,8 @@ struct Worker {
     agent_trouble: Option<String>,
     asking: Asking,
     on_step: OnStep,
-    window: u32,
+    /// How much the host may send ahead, and its largest piece.
+    room: (u32, u32),
     command: String,
     until: std::time::Instant,
 }
@@ -234,7 +239,7 @@ impl Worker {
             format!("as {} by {by}", settings.user)
         });
         let (fit, _) = logged_in?;
-        Ok((start(wire, self.window, &self.command)?, fit))
+        Ok((start(wire, self.room, &self.command)?, fit))
     }
 }
 
@@ -260,7 +265,7 @@ fn shown(wire: &Wire) -> Result<Vec<u8>, ConnectError> {
 }
 
 /// Opens the channel and starts the command on it.
-fn start(wire: &Wire, window: u32, command: &str) -> Result<Channel, ConnectError> {
+fn start(wire: &Wire, (window, packet): (u32, u32), command: &str) -> Result<Channel, ConnectError> {
     let failed = |what: &str, trouble: Trouble| match trouble {
         Trouble::Late => ConnectError::new(Cause::TimedOut, format!("the host did not {what} in time")),
         Trouble::System(error) => reach::failed(&error, what),
@@ -271,7 +276,7 @@ fn start(wire: &Wire, window: u32, command: &str) -> Result<Channel, ConnectErro
     };
     let mut channel = wire
         .finish(START_WITHIN, |session| {
-            session.channel_open("session", window, PACKET, None)
+            session.channel_open("session", window, packet, None)
         })
         .map_err(|trouble| {
             failed("open a channel", trouble).with_hint("it may allow no more of them (MaxSessions)")
