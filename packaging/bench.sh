@@ -28,6 +28,10 @@ build_release
 build_helpers
 # Beside the programs, where they lie in an installation.
 for helper in ${helpers[@]+"${helpers[@]}"}; do cp "$helpers_dir/$helper" "$release/"; done
+# And as an installation writes them: what a linker wrote piece by piece lies in the page cache in small pages.
+for program in outlast outlast-helper; do
+    cp "$release/$program" "$release/.$program.new" && mv -f "$release/.$program.new" "$release/$program"
+done
 # Like the release, so that the bench finds those very programs beside it.
 for bench in compare hosts; do
     "${release_env[@]}" cargo bench --locked --quiet -p outlastd --bench "$bench" -- "$@"

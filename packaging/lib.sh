@@ -125,7 +125,8 @@ BUILD_PACKAGES=(
     gcc=cc
     libc6-dev=/usr/include/stdio.h
     make=make
-    perl=perl
+    # All of it: what it is needed for wants modules that perl-base lacks.
+    perl=/usr/bin/prove
     ca-certificates=/etc/ssl/certs/ca-certificates.crt
     tmux=tmux
 )
@@ -193,12 +194,13 @@ build_helpers() {
     fi
     rm -rf "$helpers_dir"
     mkdir -p "$helpers_dir"
-    local linker arch helper packed
+    local linker arch helper packed small=(CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_LTO=fat)
     for target in "${HELPER_TARGETS[@]}"; do
         arch=${target%%-*}
         # Rust's own linker and C library: no C compiler for the target is needed.
         linker=CARGO_TARGET_$(tr a-z- A-Z_ <<<"$target")_LINKER=rust-lld
-        if env "$linker" cargo build --release --locked -p outlast-helper --bin outlast-helper --target "$target"; then
+        # Flags that are meant for this machine would be of no use on another, or make it no static program.
+        if env -u CARGO_ENCODED_RUSTFLAGS RUSTFLAGS= "$linker" "${small[@]}" cargo build --release --locked -p outlast-helper --bin outlast-helper --target "$target"; then
             helper=outlast-helper-$arch-linux-musl
             cp "${CARGO_TARGET_DIR:-target}/$target/release/outlast-helper" "$helpers_dir/$helper"
             packed=$helper.$(sha256sum <"$helpers_dir/$helper" | cut -c 1-16).gz

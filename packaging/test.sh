@@ -40,10 +40,11 @@ begun=$SECONDS
 
 step "Looking for what it takes"
 need_rust
-# A far end for tests of hosts, with every kind of login shell, and networks that can be cut.
+# A far end for tests of hosts, with every kind of login shell and account, networks that can be cut, and a container with
+# one program.
 host_packages=(
     openssh-client=ssh openssh-server=/usr/sbin/sshd dash=dash bash=bash zsh=zsh fish=fish tcsh=tcsh
-    iproute2=ip iptables=/usr/sbin/iptables
+    iproute2=ip iptables=/usr/sbin/iptables openssl=openssl busybox-static=busybox
 )
 need_packages "${BUILD_PACKAGES[@]}" "${host_packages[@]}" python3=python3 shellcheck=shellcheck \
     python3-venv="$(python3 -c 'import ensurepip; print(ensurepip.__file__)' 2>/dev/null || echo /missing)"
@@ -68,11 +69,21 @@ need_namespaces() {
 }
 [ "$only" = lint ] || need_namespaces
 
-# One test plays another user. Asked for right before the tests, because sudo forgets.
-need_another_user() {
+# Tests of hosts whose network is cut give them one of their own, which takes root in earnest: the machine's side of it
+# is outside of every namespace a user can make.
+need_networks() {
+    local probe=ol-probe-$$ said
+    said=$({ "$@" ip netns add "$probe" && "$@" ip netns del "$probe"; } 2>&1) && return
+    die "some tests make networks, and here none can be made: $said" \
+        "in a container: allow it to (docker run --privileged)"
+}
+[ "$only" = lint ] || [ "$(id -u)" != 0 ] || need_networks
+
+# Some tests play another user or make networks. Asked for right before the tests, because sudo forgets.
+need_root() {
     [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null && return
-    command -v sudo >/dev/null || die "one test plays another user, and there is no sudo" "run this as root"
-    confirm "one test plays another user; ask sudo for your password?"
+    command -v sudo >/dev/null || die "some tests take root, and there is no sudo" "run this as root"
+    confirm "some tests play another user or make networks; ask sudo for your password?"
     sudo -v || die "sudo does not let you"
 }
 
@@ -109,18 +120,67 @@ python_for_readme() {
     export OUTLAST_TEST_PYTHON=$venv/bin/python
 }
 
+# Hosts are sent the portable helpers, so those are what tests of hosts are to use.
+portable_helpers() {
+    step "Building the helpers for hosts"
+    build_helpers
+    local own=$PWD/$helpers_dir
+    case $helpers_dir in /*) own=$helpers_dir ;; esac
+    if [ -f "$own/outlast-helper-$(uname -m)-linux-musl" ]; then
+        export OUTLAST_LIBDIR=$own
+        good "hosts are sent ${helpers[*]}"
+    else
+        unset OUTLAST_LIBDIR
+        say "hosts are sent the helper of this build instead"
+    fi
+}
+
+# What runs the tests: it gives each a process and a limit of time, and the long ones the machine for themselves.
+get_nextest='cargo install --locked cargo-nextest'
+need_nextest() {
+    cargo nextest --version >/dev/null 2>&1 && return
+    say "missing: cargo-nextest, which limits the time of tests and runs them beside each other"
+    if wanted "install with: $get_nextest? (It takes some minutes.)"; then
+        # Flags of ours are not for it.
+        quietly env -u RUSTFLAGS -u CARGO_BUILD_TARGET cargo install --locked cargo-nextest && return
+        say "it could not be installed; what cargo said is above"
+    fi
+    if [ "$(id -u)" != 0 ]; then
+        die "some tests take root, and only cargo-nextest can run these alone by sudo" \
+            "get it with: $get_nextest" "or run this as root"
+    fi
+}
+
+# Runs everything. Whoever is not root has the tests of hosts run by root, for the sake of their networks.
+run_with_nextest() {
+    local run=(cargo nextest run --workspace --locked --profile ci) code=0 runner
+    # Examples in documentation are not nextest's business; they go first, so that its summary closes the run.
+    cargo test --workspace --locked --doc --quiet
+    if [ "$(id -u)" = 0 ]; then
+        "${run[@]}"
+        return
+    fi
+    "${run[@]}" -E 'not binary(hosts)' || code=$?
+    need_root
+    runner=CARGO_TARGET_$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER
+    env "$runner=sudo -n -E" "${run[@]}" -E 'binary(hosts)' || code=$?
+    return "$code"
+}
+
 tests() {
+    need_nextest
     python_for_readme
     step "Building the programs"
     cargo build --workspace --bins --locked
+    portable_helpers
     step "Tests"
-    need_another_user
+    need_root
+    [ "$(id -u)" = 0 ] || need_networks sudo -n
     if cargo nextest --version >/dev/null 2>&1; then
-        # Examples in documentation are not nextest's business; they go first, so that its summary closes the run.
-        cargo test --workspace --locked --doc --quiet
-        cargo nextest run --workspace --locked --profile ci
+        run_with_nextest
     else
-        say "cargo-nextest is not installed, so cargo runs them one program after the other"
+        say "cargo-nextest is not installed, so cargo runs them one program after the other, without a limit of time"
+        say "get it with: $get_nextest, or as https://nexte.st/docs/installation says"
         cargo test --workspace --locked --no-fail-fast
     fi
 }

@@ -11,12 +11,12 @@
 //! by position, so that nothing is ever repeated behind the caller's back. Nothing here prints, and nothing here
 //! restarts a daemon that serves.
 
+mod agent;
 mod process;
 mod start;
 mod sys;
 
 use std::{
-    ffi::OsString,
     future::Future,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
@@ -248,7 +248,7 @@ impl Daemon {
             channel: channel(connection).await?,
             peer,
             socket: path.to_owned(),
-            auth_sock: auth_sock(std::env::var_os("SSH_AUTH_SOCK")),
+            auth_sock: agent::told(std::env::var_os("SSH_AUTH_SOCK")),
         })
     }
 
@@ -361,14 +361,6 @@ impl Daemon {
     }
 }
 
-/// The path of an ssh-agent as metadata. A relative one means something else to the daemon, and one that is not
-/// printable ASCII cannot be carried; both are left out.
-fn auth_sock(path: Option<OsString>) -> Option<MetadataValue<Ascii>> {
-    let path = path.filter(|path| Path::new(path).is_absolute())?;
-    let path = path.to_str().filter(|path| path.is_ascii())?;
-    MetadataValue::try_from(path).ok()
-}
-
 /// Where the daemon is to be looked for.
 fn locate(places: &Places, socket: Option<&Path>) -> Result<PathBuf, ClientError> {
     if let Some(socket) = socket {
@@ -412,24 +404,4 @@ pub fn watch_dir(dir: &Path) -> std::io::Result<DirWatch> {
 #[must_use]
 pub fn build() -> String {
     format!("{VERSION} (protocol {PROTOCOL})")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_an_agent_with_an_absolute_path_is_told() {
-        let told = |path: &str| {
-            auth_sock(Some(path.into())).map(|value| value.to_str().unwrap_or_default().to_owned())
-        };
-        assert_eq!(
-            told("/run/user/1000/agent.1 2").as_deref(),
-            Some("/run/user/1000/agent.1 2")
-        );
-        for path in ["", "agent", "~/agent", "/run/\n", "/run/\u{fc}"] {
-            assert_eq!(told(path), None, "{path:?}");
-        }
-        assert_eq!(auth_sock(None), None);
-    }
 }

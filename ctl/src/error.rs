@@ -180,6 +180,11 @@ impl Failure {
         matches!(self, Self::Told(told) if told.kind == "wrong_state")
     }
 
+    /// True when the host of the thing is not connected.
+    pub fn is_host_away(&self) -> bool {
+        matches!(self, Self::Told(told) if matches!(told.kind, "unreachable" | "unauthenticated"))
+    }
+
     /// For commands that stand for a program of the user's: own failures get the code that no program has.
     pub fn of_program(mut self) -> Self {
         if let Self::Told(told) = &mut self

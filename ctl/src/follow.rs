@@ -326,16 +326,20 @@ impl<'a> LogFollower<'a> {
                 return Ok(());
             }
         }
-        self.from = From::Offset(chunk.offset + chunk.data.len() as u64);
-        if self.ctx.global.json {
-            let line = json::line(&json::LogLine::from(&chunk));
-            return self.pump.write(Output::Stdout, line.into()).await;
-        }
-        let output = match chunk.stream() {
-            LogStream::Stderr | LogStream::Marker => Output::Stderr,
-            LogStream::Stdout | LogStream::Unspecified => Output::Stdout,
+        let next = From::Offset(chunk.offset + chunk.data.len() as u64);
+        let (output, bytes) = if self.ctx.global.json {
+            (Output::Stdout, json::line(&json::LogLine::from(&chunk)).into())
+        } else {
+            let output = match chunk.stream() {
+                LogStream::Stderr | LogStream::Marker => Output::Stderr,
+                LogStream::Stdout | LogStream::Unspecified => Output::Stdout,
+            };
+            (output, chunk.data)
         };
-        self.pump.write(output, chunk.data).await
+        self.pump.write(output, bytes).await?;
+        // Not before: Ctrl-C may end the wait for a full queue, and what was not handed over is read again.
+        self.from = next;
+        Ok(())
     }
 
     /// Tells what a person who waits wants to know: that the job has to wait, or that its host is away.
@@ -383,6 +387,11 @@ pub fn away(link: v1::Link) -> Option<String> {
         v1::Link::Up | v1::Link::Unspecified => None,
         link => json::link(link),
     }
+}
+
+/// As [`away`], for who would rather wait: a first connection that is being made is soon there, or known not to be.
+pub fn away_for_now(link: v1::Link) -> Option<String> {
+    away(link).filter(|_| link != v1::Link::Connecting)
 }
 
 /// A stream that ended without saying why.
@@ -452,5 +461,41 @@ pub fn left(ctx: &Context, line: &str) -> Failure {
         let newline = if ctx.err.terminal { "\n" } else { "" };
         remark(&format!("{newline}{line}\n"));
         Failure::Exit(INTERRUPTED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Poll, Waker},
+    };
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    #[test]
+    fn what_could_not_be_handed_over_before_ctrl_c_is_read_again() {
+        let ctx = Context::new(Cli::parse_from(["outlast"]).global);
+        let mut follower = LogFollower::new(&ctx, From::Offset(0), true, String::new());
+        let (pump, mut thread) = Pump::by_hand();
+        follower.pump = pump;
+        let chunk = |offset: u64| v1::LogChunk {
+            offset,
+            data: "ten bytes\n".into(),
+            ..v1::LogChunk::default()
+        };
+        let task = &mut std::task::Context::from_waker(Waker::noop());
+        let mut offset = 0;
+        // Until nobody takes any more, and the wait is given up.
+        while let Poll::Ready(handed_over) = pin!(follower.chunk(chunk(offset))).poll(task) {
+            assert!(handed_over.is_ok());
+            offset += 10;
+        }
+        assert_eq!(follower.from, From::Offset(offset));
+        let written = std::iter::from_fn(|| thread.take()).map(|bytes| bytes.len() as u64);
+        assert_eq!(written.sum::<u64>(), offset);
     }
 }

@@ -6,11 +6,12 @@
 use std::{
     io::{self, Write as _},
     os::fd::AsFd,
+    time::Duration,
 };
 
 use bytes::Bytes;
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +20,9 @@ use crate::error::{Failure, Result};
 
 /// Chunks on their way to the outputs; at 256 KiB each, 4 MiB.
 const QUEUE: usize = 16;
+
+/// How long the last output may take to be on the screen of somebody who leaves.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Writes an answer to stdout.
 pub fn answer(text: &str) -> Result<()> {
@@ -36,6 +40,22 @@ pub fn answer_bytes(bytes: &[u8]) -> Result<()> {
 /// Writes a remark to stderr. When nobody reads that, nobody misses it.
 pub fn remark(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// As [`remark`], by who is told to end: where it cannot be written at once it is left out.
+pub fn last_remark(text: &str) {
+    if takes(io::stderr()) {
+        remark(text);
+    }
+}
+
+/// Whether something can be written without waiting. A terminal that was stopped takes nothing.
+pub fn takes(output: impl AsFd) -> bool {
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    poll(&mut [PollFd::new(&output, PollFlags::OUT)], Some(&at_once)) == Ok(1)
 }
 
 fn out_failed(error: &io::Error) -> Failure {
@@ -109,6 +129,11 @@ impl Pump {
         Aside(self.queue.downgrade())
     }
 
+    /// Waits until everything is written, but not for an output that has stopped.
+    pub async fn last_words(&mut self) {
+        let _ = tokio::time::timeout(LAST_WORDS, self.finish()).await;
+    }
+
     /// Waits until everything is written. Nothing can be written after that.
     pub async fn finish(&mut self) -> Result<()> {
         let (closed, _) = mpsc::channel(1);
@@ -118,12 +143,15 @@ impl Pump {
     }
 
     async fn verdict(&mut self) -> Result<()> {
-        match self.end.take() {
-            Some(end) => match end.await {
-                Ok(Err(error)) => Err(out_failed(&error)),
-                Ok(Ok(())) | Err(_) => Ok(()),
-            },
-            None => Ok(()),
+        let Some(end) = &mut self.end else {
+            return Ok(());
+        };
+        // Whoever gives up waiting may wait again.
+        let outcome = end.await;
+        self.end = None;
+        match outcome {
+            Ok(Err(error)) => Err(out_failed(&error)),
+            Ok(Ok(())) | Err(_) => Ok(()),
         }
     }
 }
@@ -169,4 +197,51 @@ fn write_all(output: impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+impl Pump {
+    /// One whose thread is the test: it writes when the test takes something from the queue.
+    pub fn by_hand() -> (Self, ByHand) {
+        let mut pump = Self::new();
+        let ends = pump.unstarted.take().unwrap();
+        (pump, ByHand(ends))
+    }
+}
+
+/// Stands for the thread of a [`Pump`].
+#[cfg(test)]
+pub struct ByHand(Ends);
+
+#[cfg(test)]
+impl ByHand {
+    /// What waits to be written next. None when nothing does.
+    pub fn take(&mut self) -> Option<Bytes> {
+        self.0.chunks.try_recv().ok().map(|(_, bytes)| bytes)
+    }
+
+    /// Everything is written.
+    pub fn done(self) {
+        self.0.tell.send(Ok(())).unwrap();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    #[test]
+    fn who_gave_up_waiting_for_the_end_can_wait_again() {
+        let ctx = &mut Context::from_waker(Waker::noop());
+        let (mut pump, thread) = Pump::by_hand();
+        assert!(pin!(pump.finish()).poll(ctx).is_pending());
+        assert!(pin!(pump.finish()).poll(ctx).is_pending(), "nothing is written");
+        thread.done();
+        assert!(matches!(pin!(pump.finish()).poll(ctx), Poll::Ready(Ok(()))));
+    }
 }

@@ -18,7 +18,10 @@ use rustix::{
 };
 use tokio::io::unix::AsyncFd;
 
-use crate::error::{Failure, Result};
+use crate::{
+    error::{Failure, Result},
+    pump,
+};
 
 /// What the terminal was before it was made raw.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -122,7 +125,8 @@ impl Drop for Raw {
 fn restore(clean: bool) {
     let before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(before) = before {
-        if !clean {
+        // Who is told to end does not wait for a terminal that was stopped.
+        if !clean && pump::takes(io::stdout()) {
             let mut out = io::stdout();
             let alternate = ALTERNATE.load(Ordering::Relaxed);
             let _ = out.write_all(RESET);

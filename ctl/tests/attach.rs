@@ -10,11 +10,13 @@ use std::{
 };
 
 use fake::{Fake, Script, outlast, session, talk};
+use futures::{StreamExt as _, stream};
 use outlast_client::v1::{
     self, AttachEndReason, AttachSessionRequest, AttachSessionResponse, Error, ErrorKind, Link, SessionState,
     attach_session_request::Event as Said, attach_session_response::Event as Tell,
 };
 use outlast_testkit::{DEADLINE, Pty, wait_until};
+use rustix::process::Signal;
 use tokio::sync::{Notify, mpsc};
 use tonic::{Status, Streaming};
 
@@ -45,7 +47,7 @@ fn end(reason: AttachEndReason, session: v1::Session) -> Tell {
 }
 
 fn link(link: Link) -> Tell {
-    Tell::Link(v1::AttachLink {
+    Tell::Link(v1::LinkChange {
         link: link.into(),
         error: (link != Link::Up).then(|| "timed out".to_owned()),
     })
@@ -178,10 +180,6 @@ fn attached_to(far: Far) -> (Fake, Far, Pty) {
     (fake, far, pty)
 }
 
-fn seen(pty: &Pty) -> String {
-    String::from_utf8_lossy(&pty.seen()).into_owned()
-}
-
 fn bells(pty: &Pty) -> usize {
     pty.seen().iter().filter(|byte| **byte == 7).count()
 }
@@ -194,7 +192,7 @@ fn while_the_host_is_away_a_line_says_so_and_input_is_refused_not_kept() {
     pty.write(b"D");
     pty.wait_text(AWAY);
     // On the last row, in reverse, with the cursor put back.
-    let shown = seen(&pty);
+    let shown = pty.text();
     let line = format!("\u{1b}7\u{1b}(B\u{f}\u{1b}[m\u{1b}[24;1H\u{1b}[2K\u{1b}[7m {AWAY} \u{1b}[m\u{1b}8");
     assert!(shown.contains(&line), "{}", shown.escape_debug());
     let began = Instant::now();
@@ -207,9 +205,10 @@ fn while_the_host_is_away_a_line_says_so_and_input_is_refused_not_kept() {
     far.up.notify_one();
     pty.wait_text("drawn anew");
     assert!(
-        seen(&pty).contains("\u{1b}[30;1H\u{1b}[2K\u{1b}[m\u{1b}8drawn anew"),
+        pty.text()
+            .contains("\u{1b}[30;1H\u{1b}[2K\u{1b}[m\u{1b}8drawn anew"),
         "{}",
-        seen(&pty).escape_debug()
+        pty.text().escape_debug()
     );
     far.wait_said("[100x30]");
     pty.write(b"b");
@@ -298,7 +297,7 @@ fn what_is_typed_into_a_restart_is_typed_when_the_daemon_is_back() {
     pty.write(b"z");
     pty.wait_text("<z>");
     // Where the machine was slower than the second it is kept for, it was refused, and the screen said why.
-    if !seen(&pty).contains("the connection to outlastd broke") {
+    if !pty.text().contains("the connection to outlastd broke") {
         assert_eq!(far.said(), "Kls\u{3}\rz");
     }
 }
@@ -318,7 +317,7 @@ fn once_the_screen_says_that_the_daemon_is_away_input_is_refused() {
     pty.write(b"z");
     pty.wait_text("<z>");
     assert_eq!(far.said(), "Kz");
-    assert!(!seen(&pty).contains("error"), "{}", seen(&pty));
+    assert!(!pty.text().contains("error"), "{}", pty.text());
 }
 
 #[test]
@@ -344,4 +343,100 @@ fn an_announced_stop_ends_it_with_7_and_the_way_back() {
     assert_eq!(pty.wait_exit(DEADLINE).code(), Some(7));
     pty.wait_text("error: outlastd is stopping");
     pty.wait_text("hint: outlast attach web");
+}
+
+/// A daemon whose new session is being created while its host is `now`, and runs once it is looked at.
+fn created(now: Link) -> (Fake, Pty) {
+    let far = Far::default();
+    let fake = Fake::start(Script {
+        create_session: Some(Box::new(move |request| {
+            assert_eq!(request.host.as_deref(), Some("build1"));
+            Ok(v1::CreateSessionResponse {
+                session: Some(v1::Session {
+                    state: SessionState::Creating.into(),
+                    ..web(now)
+                }),
+            })
+        })),
+        sessions: [(ID.to_owned(), web(Link::Up))].into(),
+        events: Some(Box::new(|_| {
+            stream::iter([Ok(v1::ReadEventsResponse::default())])
+                .chain(stream::pending())
+                .boxed()
+        })),
+        attach: talk(move |requests, answers| far.clone().serve(requests, answers)),
+        ..Script::default()
+    });
+    let mut command = outlast(
+        fake.home(),
+        &[
+            "--no-start",
+            "session",
+            "create",
+            "web",
+            "--host",
+            "build1",
+            "--attach",
+        ],
+    );
+    command.env("TERM", "xterm");
+    let pty = Pty::start(&command);
+    (fake, pty)
+}
+
+#[test]
+fn a_new_session_whose_host_is_away_is_not_attached_to_and_that_is_a_failure() {
+    let (_fake, mut pty) = created(Link::Backoff);
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(125));
+    pty.wait_text(
+        "error: session web will be started when host build1 is back; it is away (backoff); \
+         this terminal was not attached\r\nhint: outlast attach web\r\n",
+    );
+}
+
+#[test]
+fn a_new_session_is_waited_for_while_its_host_is_being_connected_to() {
+    let (_fake, mut pty) = created(Link::Connecting);
+    pty.wait_text("screen 1");
+    pty.write(b"X");
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(9));
+}
+
+#[test]
+fn an_escape_behind_the_help_leaves() {
+    let (_fake, far, mut pty) = attached();
+    pty.write(b"~?");
+    pty.wait_text("~? shows this");
+    pty.write(b"k\r~?\r~.");
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(0));
+    assert_eq!(far.said(), "k\r\r[detach]");
+}
+
+#[test]
+fn a_size_that_changes_while_it_is_attached_to_is_told() {
+    let back = Arc::new(Notify::new());
+    let far = Far::default();
+    *far.back.lock().unwrap() = Some(Arc::clone(&back));
+    let (_fake, far, mut pty) = attached_to(far);
+    pty.write(b"K");
+    wait_until(DEADLINE, "the second attachment", || {
+        (far.attached() == 2).then_some(())
+    });
+    pty.resize(90, 30);
+    // It is heard of before there is anybody to tell: the notice moves.
+    pty.wait_text("\u{1b}[30;1H\u{1b}[2K\u{1b}[7m outlast: the connection to outlastd broke");
+    back.notify_one();
+    far.wait_said("[90x30]");
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_does_not_hold_up_a_signal() {
+    let (_fake, far, mut pty) = attached();
+    let raw = pty.modes();
+    pty.stop();
+    pty.write(b"a");
+    far.wait_said("a");
+    pty.signal(Signal::TERM);
+    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(143));
+    assert_ne!(pty.modes().local_modes, raw.local_modes);
 }

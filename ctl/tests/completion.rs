@@ -6,8 +6,8 @@ mod fake;
 
 use std::{fs, path::Path};
 
-use fake::{Fake, Script, command, home, job, outlast, run, session};
-use outlast_client::v1::{JobState, SessionState};
+use fake::{Fake, Script, command, home, host, job, outlast, run, session};
+use outlast_client::v1::{JobState, Link, SessionState};
 
 const JOB: &str = "0d6af9a8-5d30-480b-9343-05dfe31fdd1a";
 const NAMED: &str = "1d6af9a8-5d30-480b-9343-05dfe31fdd1a";
@@ -23,6 +23,9 @@ fn things() -> Fake {
         sessions: ["web", "worker"]
             .map(|name| (name.to_owned(), session(SESSION, name, SessionState::Running)))
             .into(),
+        hosts: ["build1", "build2"]
+            .map(|name| (name.to_owned(), host(name, Link::Up)))
+            .into(),
         ..Script::default()
     })
 }
@@ -35,6 +38,9 @@ fn names_are_told_by_what_the_words_before_ask_for() {
         (&["session", "stop", "web"], "worker\n"),
         (&["job", "cancel", "--grace", "5s"], "0d6af9a8\nbuild\n"),
         (&["wait"], "0d6af9a8\nbuild\nweb\nworker\n"),
+        (&["run", "--host"], "build1\nbuild2\n"),
+        (&["session", "create", "new", "--host"], "build1\nbuild2\n"),
+        (&["host", "check", "build1"], "build2\n"),
         (&["session", "create"], ""),
         (&["run", "--", "make"], ""),
     ] {
@@ -83,6 +89,15 @@ fn bash_offers_verbs_flags_and_names() {
         ["web", "worker"]
     );
     assert_eq!(bash(&fake, &["outlast", "job", "cancel", "b"]), ["build"]);
+    for words in [
+        &["outlast", "run", "--host", "b"][..],
+        &["outlast", "job", "list", "--host", "b"],
+        &["outlast", "session", "create", "new", "--host", "b"],
+        &["outlast", "host", "check", "b"],
+        &["outlast", "host", "exec", "b"],
+    ] {
+        assert_eq!(bash(&fake, words), ["build1", "build2"], "{words:?}");
+    }
     assert!(bash(&fake, &["outlast", "session", "stop", "--"]).contains(&"--no-block".to_owned()));
     // A program of the user's, as in any other place.
     assert!(bash(&fake, &["outlast", "run", "--", "bas"]).contains(&"bash".to_owned()));
@@ -98,8 +113,37 @@ fn zsh_and_fish_ask_for_names_too() {
     };
     let zsh = script("zsh");
     // Wherever something is named, and not only where the functions are defined.
-    assert!(zsh.matches(":_outlast_names'").count() > 15);
+    for named in [
+        "unique beginning of an id",
+        "Only these jobs (default\\: all that have ended)",
+        "Name of the host",
+        "Names of hosts",
+        "--host=[Host to run on (default\\: local)]:HOST",
+        "--host=[Only those on these hosts]:HOST",
+    ] {
+        let all = zsh.matches(named).count();
+        let asking = zsh.matches(&format!("{named}:_outlast_names'")).count();
+        assert!(all > 0 && all == asking, "{named}: {asking} of {all}");
+    }
+    assert_eq!(
+        zsh.matches("--host=").count(),
+        zsh.matches("]:HOST:_outlast_names'").count()
+    );
     assert!(zsh.contains("_outlast() {\n    local -a outlast_words;"));
     assert!(zsh.trim_end().ends_with("fi"), "the registration stays last");
-    assert!(script("fish").contains("-a '(__fish_outlast_names)'"));
+    let fish = script("fish");
+    let names = "-a '(__fish_outlast_names)'";
+    assert!(fish.contains(&format!("'__fish_outlast_names | string length -q' -f {names}\n")));
+    // Of every verb that takes one.
+    for verb in fish.lines().filter(|line| line.contains(" -l host -d ")) {
+        assert!(
+            ["run\"", "create\"", "list\""]
+                .iter()
+                .any(|name| verb.contains(name)),
+            "{verb}"
+        );
+    }
+    assert!(fish.contains(&format!(
+        "-n '__fish_seen_subcommand_from run create list' -l host -x {names}\n"
+    )));
 }

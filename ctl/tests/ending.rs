@@ -4,24 +4,21 @@
 
 mod fake;
 
-use std::{
-    collections::VecDeque,
-    process::Stdio,
-    sync::{Arc, Mutex},
-};
+use std::{process::Stdio, sync::Arc};
 
-use fake::{Fake, Ran, Script, finish, job, session};
+use fake::{Fake, Heard, Ran, Script, finish, job, session};
 use futures::{StreamExt as _, stream};
 use outlast_client::v1::{self, JobState, Link, SessionState, wait_session_response::Event};
+use outlast_testkit::{DEADLINE, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 
 const JOB: &str = "0d6af9a8-5d30-480b-9343-05dfe31fdd1a";
 
 /// What the daemon was asked, in order.
-type Asked = Arc<Mutex<VecDeque<String>>>;
+type Asked = Heard<String>;
 
 fn note(asked: &Asked, what: String) {
-    asked.lock().unwrap().push_back(what);
+    asked.lock().unwrap().push(what);
 }
 
 /// A daemon whose sessions end when they are waited for, but `deaf`, which never does.
@@ -153,14 +150,10 @@ fn interrupted(fake: &Fake, asked: &Asked, args: &[&str]) -> Ran {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    while asked
-        .lock()
-        .unwrap()
-        .back()
-        .is_none_or(|what| what != "wait deaf")
-    {
-        std::thread::yield_now();
-    }
+    wait_until(DEADLINE, "the wait", || {
+        let asked = asked.lock().unwrap();
+        asked.last().filter(|what| *what == "wait deaf").map(|_| ())
+    });
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
     finish(child)
 }
@@ -175,5 +168,37 @@ fn ctrl_c_leaves_and_the_stop_goes_on() {
             130,
             "session deaf is still being stopped; come back with: outlast session wait deaf\n"
         )
+    );
+}
+
+#[test]
+fn a_host_that_is_being_connected_to_is_waited_for() {
+    let (fake, asked) = sessions(Link::Connecting);
+    let ran = fake.outlast(&["session", "stop", "a"]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (0, "session a was stopped by SIGTERM\n")
+    );
+    assert_eq!(*asked.lock().unwrap(), ["stop a", "wait a"]);
+}
+
+#[test]
+fn a_job_that_has_not_begun_ends_without_its_host() {
+    let fake = Fake::start(Script {
+        jobs: [(JOB.to_owned(), job(JOB, None, JobState::Cancelled))].into(),
+        cancel_job: Some(Box::new(|_| {
+            let mut job = job(JOB, None, JobState::Queued);
+            job.link = Link::Backoff.into();
+            Ok(v1::CancelJobResponse {
+                job: Some(job),
+                already_ended: false,
+            })
+        })),
+        ..Script::default()
+    });
+    let ran = fake.outlast(&["job", "cancel", JOB]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (0, "job 0d6af9a8 was cancelled before it ran\n")
     );
 }

@@ -6,16 +6,19 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use outlast_client::{
-    helper_v1::{DeleteJobRequest, ListJobsRequest, ListSessionsRequest, SpoolEntry},
+    helper_v1::{DeleteJobRequest, DeleteSessionRequest, ListJobsRequest, ListSessionsRequest, SpoolEntry},
     v1::Error,
 };
 use outlast_helper::spool::Spec;
 use outlast_model::{
+    host::{Removal, RemovalKind},
     id::Id,
     job::{Job, JobState},
     session::{Session, SessionState},
 };
-use tokio::{task::JoinHandle, time::sleep};
+use outlast_transport::HelperClient;
+use tokio::time::sleep;
+use tonic::{Code, Status};
 
 use crate::{
     adopt,
@@ -33,19 +36,20 @@ const LIST_DEADLINE: Duration = Duration::from_secs(60);
 pub async fn keep(app: Arc<App>, work: Work) {
     let end = app.shutdown.token();
     let mut changes = app.hosts.changes();
-    let mut keepers: BTreeMap<String, JoinHandle<()>> = BTreeMap::new();
+    let mut keepers: BTreeMap<String, Arc<Host>> = BTreeMap::new();
     loop {
         changes.mark_unchanged();
         let hosts = app.hosts.list();
         for host in hosts.into_iter().filter(|host| !host.is_local()) {
-            let keeper = keepers.get(host.name());
-            // One of an earlier host of the same name has ended by itself.
-            if keeper.is_none_or(JoinHandle::is_finished) {
-                let name = host.name().to_owned();
-                let keeper = app.tasks.spawn(keep_one(Arc::clone(&app), work.clone(), host));
-                keepers.insert(name, keeper);
+            // A host that was removed and added again is another one, and needs a keeper of its own.
+            let kept = keepers.get(host.name());
+            if kept.is_none_or(|kept| !Arc::ptr_eq(kept, &host)) {
+                app.tasks
+                    .spawn(keep_one(Arc::clone(&app), work.clone(), Arc::clone(&host)));
+                keepers.insert(host.name().to_owned(), host);
             }
         }
+        keepers.retain(|_name, host| !host.is_removed());
         tokio::select! {
             () = end.cancelled() => return,
             changed = changes.changed() => if changed.is_err() {
@@ -65,6 +69,7 @@ async fn keep_one(app: Arc<App>, work: Work, host: Arc<Host>) {
     loop {
         let arrived = tokio::select! {
             () = end.cancelled() => return,
+            () = host.removed() => return,
             arrived = view.wait_for(|view| view.link == Link::Up && view.arrivals > seen) => {
                 arrived.map(|view| view.arrivals)
             }
@@ -80,6 +85,7 @@ async fn keep_one(app: Arc<App>, work: Work, host: Arc<Host>) {
                 tracing::warn!(host = host.name(), error = %error.message, "looking at what a host has; trying again");
                 tokio::select! {
                     () = end.cancelled() => return,
+                    () = host.removed() => return,
                     () = sleep(backoff.pause()) => {}
                 }
             }
@@ -90,10 +96,15 @@ async fn keep_one(app: Arc<App>, work: Work, host: Arc<Host>) {
 async fn receive(app: &App, work: &Work, host: &Host, take_up: bool) -> Result<(), Error> {
     let name = host.name();
     let mut client = host.client();
-    for id in app.store.removals(name).await.map_err(failure)? {
-        let request = DeleteJobRequest { id: id.to_string() };
-        client.delete_job(request).await.map_err(failure)?;
-        app.store.removal_done(name, id).await.map_err(failure)?;
+    for removal in app.store.removals(name).await.map_err(failure)? {
+        match remove(&mut client, removal).await {
+            Ok(()) => app.store.removal_done(name, removal.id).await.map_err(failure)?,
+            // The way there is gone, and all others would fail as well.
+            Err(status) if host.is_cut_off(&status) => return Err(failure(status)),
+            Err(status) => {
+                tracing::warn!(host = name, id = %removal.id, error = status.message(), "something cannot be removed; it is tried again when the host comes back");
+            }
+        }
     }
     if !take_up {
         return Ok(());
@@ -102,10 +113,11 @@ async fn receive(app: &App, work: &Work, host: &Host, take_up: bool) -> Result<(
     jobs.set_timeout(LIST_DEADLINE);
     let jobs = client.list_jobs(jobs).await.map_err(failure)?.into_inner().jobs;
     for entry in jobs {
-        let Some((id, spec)) = unknown(&entry) else {
+        let Some((id, spec)) = unknown(&entry, name) else {
             continue;
         };
-        if app.store.job(id).await.map_err(failure)?.is_none() {
+        if app.store.job(id).await.map_err(failure)?.is_none() && !is_going(app, name, id).await? {
+            work.keep_spec(id, &spec).await;
             let job = adopt::insert_job(app, job(id, spec, name, &entry)).await;
             work.jobs.take_up(&job.map_err(failure)?);
             tracing::info!(host = name, %id, "took up a job that had no row");
@@ -115,10 +127,11 @@ async fn receive(app: &App, work: &Work, host: &Host, take_up: bool) -> Result<(
     sessions.set_timeout(LIST_DEADLINE);
     let sessions = client.list_sessions(sessions).await.map_err(failure)?;
     for entry in sessions.into_inner().sessions {
-        let Some((id, spec)) = unknown(&entry) else {
+        let Some((id, spec)) = unknown(&entry, name) else {
             continue;
         };
-        if app.store.session(id).await.map_err(failure)?.is_none() {
+        if app.store.session(id).await.map_err(failure)?.is_none() && !is_going(app, name, id).await? {
+            work.keep_spec(id, &spec).await;
             let session = adopt::insert_session(app, session(id, spec, name, &entry)).await;
             work.sessions.take_up(&session.map_err(failure)?);
             tracing::info!(host = name, %id, "took up a session that had no row");
@@ -127,16 +140,37 @@ async fn receive(app: &App, work: &Work, host: &Host, take_up: bool) -> Result<(
     Ok(())
 }
 
-/// Id and spec of what may be taken up: what was started, whatever became of it.
-fn unknown(entry: &SpoolEntry) -> Option<(Id, Spec)> {
+/// Removes something on a host. What is gone already is fine.
+pub(crate) async fn remove(client: &mut HelperClient, removal: Removal) -> Result<(), Status> {
+    let id = removal.id.to_string();
+    let removed = match removal.kind {
+        RemovalKind::Job => client.delete_job(DeleteJobRequest { id }).await.map(drop),
+        RemovalKind::Session => client.delete_session(DeleteSessionRequest { id }).await.map(drop),
+    };
+    match removed {
+        Err(status) if status.code() != Code::NotFound => Err(status),
+        _ => Ok(()),
+    }
+}
+
+/// Whether something without a row is still there because it could not be removed yet.
+async fn is_going(app: &App, host: &str, id: Id) -> Result<bool, Error> {
+    let removals = app.store.removals(host).await.map_err(failure)?;
+    Ok(removals.iter().any(|removal| removal.id == id))
+}
+
+/// Id and spec, as one of this host, of what may be taken up: what was started, whatever became of it.
+fn unknown(entry: &SpoolEntry, host: &str) -> Option<(Id, Spec)> {
     let state = entry.state.as_ref()?;
     if !state.alive && state.started.is_none() && state.ended.is_none() && state.lost.is_none() {
         return None;
     }
-    Some((
-        entry.id.parse().ok()?,
-        serde_json::from_slice(&entry.spec_json).ok()?,
-    ))
+    let spec = Spec {
+        // It may have been called otherwise when it was started.
+        host: host.to_owned(),
+        ..serde_json::from_slice(&entry.spec_json).ok()?
+    };
+    Some((entry.id.parse().ok()?, spec))
 }
 
 /// The row of a job that was found. It counts as running until its driver has had its log and its end.
@@ -200,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_was_never_started_is_left_alone() {
-        assert!(unknown(&entry(SpoolState::default())).is_none());
+        assert!(unknown(&entry(SpoolState::default()), "h").is_none());
         let started = Some(Started {
             run: 2,
             pid: 7,
@@ -210,7 +244,8 @@ mod tests {
             started,
             ..SpoolState::default()
         });
-        let (id, spec) = unknown(&found).unwrap();
+        let (id, spec) = unknown(&found, "h").unwrap();
+        assert_eq!(spec.host, "h");
         let session = session(id, spec.clone(), "h", &found);
         assert_eq!((session.run, session.pid), (2, Some(7)));
         assert_eq!(

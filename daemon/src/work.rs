@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use outlast_client::v1::Error;
+use outlast_helper::spool::Spec;
+use outlast_model::id::Id;
 
 use crate::{adopt, app::App, jobs::Jobs, rpc::status::failure, sessions::Sessions, specs::Specs};
 
@@ -13,6 +15,7 @@ pub struct Work {
     pub jobs: Jobs,
     /// All sessions.
     pub sessions: Sessions,
+    specs: Specs,
 }
 
 impl Work {
@@ -29,16 +32,37 @@ impl Work {
         adopt::adopt(app, &specs, store_lost_rows).await?;
         let work = Self {
             jobs: Jobs::new(Arc::clone(app), specs.clone()),
-            sessions: Sessions::new(Arc::clone(app), specs),
+            sessions: Sessions::new(Arc::clone(app), specs.clone()),
+            specs,
         };
         work.jobs.start().await?;
         work.sessions.start().await?;
         Ok(work)
     }
 
-    /// Lets go of everything on a host that was removed. What runs there goes on.
-    pub fn forget_host(&self, host: &str) {
+    /// Lets go of everything on a host that was removed, and of the specs of what it had. What runs there goes on.
+    pub async fn forget_host(&self, host: &str, ids: Vec<Id>) {
         self.jobs.forget_host(host);
         self.sessions.forget_host(host);
+        let specs = self.specs.clone();
+        let removal =
+            tokio::task::spawn_blocking(move || ids.into_iter().try_for_each(|id| specs.remove(id)));
+        if let Ok(Err(error)) = removal.await {
+            tracing::warn!(host, %error, "specs of what a removed host had stay until the next start");
+        }
+    }
+
+    /// Keeps the spec of something that was found on a host, so that it can be run again.
+    pub async fn keep_spec(&self, id: Id, spec: &Spec) {
+        let (specs, text) = (self.specs.clone(), serde_json::to_vec(spec));
+        let placed = tokio::task::spawn_blocking(move || {
+            let text = text.map_err(|error| error.to_string())?;
+            let placed = specs.place(id, &text).and_then(|placed| placed.sync());
+            placed.map_err(|error| error.to_string())
+        });
+        if let Ok(Err(error)) = placed.await {
+            // What runs is worth more than that.
+            tracing::warn!(%id, error, "what was found cannot be run again: its spec cannot be kept");
+        }
     }
 }

@@ -14,9 +14,10 @@ use outlast_client::v1::{
     PruneJobsRequest, ReadJobLogRequest, RetryJobRequest, WaitJobRequest,
     job_service_client::JobServiceClient, read_job_log_request::Start, read_job_log_response::Event,
 };
-use outlast_testkit::{DEADLINE, Process, Sandbox};
+use outlast_testkit::{DEADLINE, Process, Sandbox, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{error, ready, soon};
+use tokio::{runtime::Handle, task::spawn_blocking};
 use tonic::{Status, transport::Channel};
 
 type Client = JobServiceClient<Channel>;
@@ -55,17 +56,16 @@ async fn get(client: &mut Client, job: &str) -> Job {
     client.get_job(request).await.unwrap().into_inner().job.unwrap()
 }
 
-async fn until(client: &mut Client, job: &str, fits: impl Fn(&Job) -> bool) -> Job {
-    let look = async {
-        loop {
-            let now = get(client, job).await;
-            if fits(&now) {
-                return now;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        }
-    };
-    soon("the state of the job", look).await
+async fn until(client: &mut Client, job: &str, fits: impl Fn(&Job) -> bool + Send + 'static) -> Job {
+    let (mut client, job, runtime) = (client.clone(), job.to_owned(), Handle::current());
+    // On a thread of its own: this one has the calls to make.
+    let look = spawn_blocking(move || {
+        wait_until(DEADLINE, "the state of the job", || {
+            let now = runtime.block_on(get(&mut client, &job));
+            fits(&now).then_some(now)
+        })
+    });
+    look.await.unwrap()
 }
 
 async fn cancel(client: &mut Client, job: &str, grace_ms: u64) -> (Job, bool) {

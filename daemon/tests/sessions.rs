@@ -18,10 +18,10 @@ use outlast_client::v1::{
     read_session_log_response::Event as Log, send_session_request::Input,
     session_service_client::SessionServiceClient, wait_session_response::Event as Waited,
 };
-use outlast_testkit::{DEADLINE, Process, Sandbox};
+use outlast_testkit::{DEADLINE, Process, Sandbox, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use support::{error, ready, soon};
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc, task::spawn_blocking};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
@@ -52,26 +52,30 @@ async fn get(client: &mut Client, session: &str) -> Session {
     got.into_inner().session.unwrap()
 }
 
-async fn until(client: &mut Client, session: &str, fits: impl Fn(&Session) -> bool) -> Session {
-    let mut last = None;
-    let look = async {
-        loop {
-            let now = get(client, session).await;
-            if fits(&now) {
-                return now;
+async fn until(
+    client: &mut Client,
+    session: &str,
+    fits: impl Fn(&Session) -> bool + Send + 'static,
+) -> Session {
+    let (mut client, session, runtime) = (client.clone(), session.to_owned(), Handle::current());
+    // On a thread of its own: this one has the calls to make.
+    let look = spawn_blocking(move || {
+        let mut last = None;
+        let what = format!("the state of session {session}");
+        wait_until(DEADLINE, &what, || {
+            let now = runtime.block_on(get(&mut client, &session));
+            if last.as_ref() != Some(&now) {
+                println!("{now:?}");
+                last = Some(now.clone());
             }
-            last = Some(now);
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    match tokio::time::timeout(DEADLINE, look).await {
-        Ok(session) => session,
-        Err(_late) => panic!("session {session} stays {last:?}"),
-    }
+            fits(&now).then_some(now)
+        })
+    });
+    look.await.unwrap()
 }
 
 async fn state(client: &mut Client, session: &str, state: SessionState) -> Session {
-    until(client, session, |session| session.state() == state).await
+    until(client, session, move |session| session.state() == state).await
 }
 
 async fn send(client: &mut Client, session: &str, text: &str) -> u64 {

@@ -6,6 +6,9 @@ use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 use super::Names;
 
+/// Where forwarded ports are listened at unless it is said: nobody else reaches them there.
+pub const LOOPBACK: &str = "127.0.0.1";
+
 /// Machines.
 #[derive(Debug, Subcommand)]
 pub enum Host {
@@ -145,7 +148,7 @@ pub struct HostForward {
     #[arg(required = true, value_name = "[LOCAL:]REMOTE")]
     pub ports: Vec<String>,
     /// Address to listen at here
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDR", default_value = LOOPBACK)]
     pub address: String,
 }
 

@@ -1,4 +1,4 @@
-//! `completion`: scripts for shells. Verbs and flags stand in them; for the names of jobs and sessions they ask
+//! `completion`: scripts for shells. Verbs and flags stand in them; for the names of jobs, sessions and hosts they ask
 //! `completion names`, which answers from a daemon that runs and never starts one.
 
 mod names;
@@ -59,8 +59,20 @@ fn script(shell: Shell) -> String {
     with_names(shell, &String::from_utf8_lossy(&text))
 }
 
-/// What is put before the functions of zsh: the words, before its own completion takes them apart.
-const ZSH_WORDS: &str = "    local -a outlast_words; outlast_words=(\"${(@)words[2,CURRENT-1]}\")\n";
+/// What is put before the functions of zsh: the words, before its own completion takes them apart. Of `--host=b` the flag is
+/// a word that stands before.
+const ZSH_WORDS: &str = "    local -a outlast_words; outlast_words=(\"${(@)words[2,CURRENT-1]}\")
+    [[ $words[CURRENT] == --*=* ]] && outlast_words+=(\"${words[CURRENT]%%=*}\")
+";
+
+/// How the arguments end in the script of zsh that name something there is: by their help, or the name of their value.
+const ZSH_NAMED: [&str; 5] = [
+    "unique beginning of an id",
+    "all that have ended)",
+    "Name of the host",
+    "Names of hosts",
+    "]:HOST",
+];
 
 /// What zsh offers where a name is asked for.
 const ZSH_NAMES: &str = "
@@ -99,10 +111,13 @@ const FISH_NAMES: &str = "
 function __fish_outlast_names
     set -l words (commandline -opc)
     set -e words[1]
+    # Of --host=b the flag is a word that stands before.
+    set -a words (string replace -rf -- '^(--[^=]+)=.*' '$1' (commandline -ct))
     outlast completion names -- $words 2>/dev/null
 end
 
 complete -c outlast -n '__fish_outlast_names | string length -q' -f -a '(__fish_outlast_names)'
+complete -c outlast -n '__fish_seen_subcommand_from run create list' -l host -x -a '(__fish_outlast_names)'
 ";
 
 /// Adds to a generated script that names are asked for.
@@ -115,11 +130,9 @@ fn with_names(shell: Shell, script: &str) -> String {
         }
         Shell::Zsh => {
             let script = script.replacen("_outlast() {\n", &format!("_outlast() {{\n{ZSH_WORDS}"), 1);
-            // The help that all arguments have which name something.
-            let script = script.replace(
-                "unique beginning of an id:_default'",
-                "unique beginning of an id:_outlast_names'",
-            );
+            let script = ZSH_NAMED.iter().fold(script, |script, end| {
+                script.replace(&format!("{end}:_default'"), &format!("{end}:_outlast_names'"))
+            });
             let (functions, registration) = script.rsplit_once("\nif [").unwrap_or((&script, ""));
             format!("{functions}{ZSH_NAMES}\nif [{registration}")
         }

@@ -1,6 +1,7 @@
 //! Verbs that end things: all are asked to end first, then each is waited for.
 //!
-//! A thing whose host is away is not waited for: the wish is kept and done when the host is back.
+//! A thing whose host is away is not waited for: the wish is kept and done when the host is back. Where nothing of it is
+//! on the host yet, it needs no host to end.
 
 use std::{future::Future, time::Duration};
 
@@ -10,7 +11,7 @@ use crate::{
     cli::UntilEnded,
     context::{Context, FirstCode},
     error::{Failure, Result},
-    follow::{away, waiting},
+    follow::{away_for_now, waiting},
 };
 
 /// What an end may take beyond the grace: the kernel ending a large program, a busy disk. More is worth a word.
@@ -33,8 +34,8 @@ pub trait Thing {
     fn title(&self) -> String;
     /// What is typed to mean it.
     fn handle(&self) -> &str;
-    /// Where it runs, and the link to that.
-    fn host(&self) -> (&str, v1::Link);
+    /// Where it runs, and the link to that. None while nothing of it is there, so that it ends without.
+    fn host(&self) -> Option<(&str, v1::Link)>;
 }
 
 /// The things of one call that are still to end.
@@ -58,17 +59,35 @@ impl<T: Thing> Ending<T> {
         }
     }
 
-    /// Keeps the exit code of one that could not be asked.
-    pub fn failed(&self, code: u8) {
-        self.first.note(code);
+    /// Asks for the end of each; `ask` tells of those that [`Ending::asked`] gives back. What cannot be asked is told, and
+    /// the first one's exit code is kept.
+    ///
+    /// # Errors
+    /// When there is nobody to tell any more.
+    pub async fn ask_all(
+        &mut self,
+        ctx: &Context,
+        names: Vec<String>,
+        ask: impl AsyncFn(String, &mut Self) -> Result<()>,
+    ) -> Result<()> {
+        for name in names {
+            match ask(name, self).await {
+                Ok(()) => {}
+                Err(Failure::Closed) => return Err(Failure::Closed),
+                Err(failure) => self.first.note(ctx.tell(failure)),
+            }
+        }
+        Ok(())
     }
 
     /// Takes in one that was asked to end. Gives it back with the words to tell when it is not to be waited for.
     pub fn asked(&mut self, thing: T) -> Option<(T, String)> {
-        let (host, link) = thing.host();
         let done = self.words.done;
-        let words = match away(link) {
-            Some(link) => format!("will be {done} when host {host} is back; it is away ({link})"),
+        let away = thing
+            .host()
+            .and_then(|(host, link)| Some((host, away_for_now(link)?)));
+        let words = match away {
+            Some((host, link)) => format!("will be {done} when host {host} is back; it is away ({link})"),
             None if self.until.no_block => format!("is being {done}"),
             None => {
                 self.things.push(thing);

@@ -18,11 +18,6 @@ use crate::{
     render::people::{job_title, signal},
 };
 
-/// The job a text names.
-pub async fn find(ctx: &Context, job: &str) -> Result<v1::Job> {
-    look(ctx, job).await.map(|(job, _away)| job)
-}
-
 /// The job a text names, and its host when that is away.
 pub async fn look(ctx: &Context, job: &str) -> Result<(v1::Job, Option<v1::Away>)> {
     let request = GetJobRequest { job: job.to_owned() };

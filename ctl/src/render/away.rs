@@ -21,7 +21,16 @@ pub fn line(away: &v1::Away) -> String {
             "host {host} is away{because}: what is told of it is {} old",
             amount(time::seconds_since(seen))
         ),
-        None => format!("host {host} is away{because}: it was not seen since outlastd started"),
+        None => format!("host {host} is away{because}: it was never seen yet"),
+    }
+}
+
+/// Adds hosts to those that are away, each once.
+pub fn add(hosts: &mut Vec<v1::Away>, more: impl IntoIterator<Item = v1::Away>) {
+    for host in more {
+        if !hosts.iter().any(|known| known.host == host.host) {
+            hosts.push(host);
+        }
     }
 }
 
@@ -73,9 +82,6 @@ mod tests {
             link: v1::Link::Down.into(),
             ..v1::Away::default()
         };
-        assert_eq!(
-            line(&away),
-            "host build1 is away (down): it was not seen since outlastd started"
-        );
+        assert_eq!(line(&away), "host build1 is away (down): it was never seen yet");
     }
 }

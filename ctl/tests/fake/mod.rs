@@ -24,6 +24,9 @@ mod services;
 /// How long a program may take. None of these tests should need a tenth of it.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// What a fake daemon noted, in order.
+pub type Heard<T> = Arc<Mutex<Vec<T>>>;
+
 type Stream<T> = stream::BoxStream<'static, Result<T, Status>>;
 type Answers<Q, A> = Box<dyn FnMut(Q) -> Result<A, Status> + Send>;
 type Streams<Q, A> = Box<dyn FnMut(Q) -> Stream<A> + Send>;
@@ -37,6 +40,9 @@ pub struct Script {
     pub create_job: Option<Answers<v1::CreateJobRequest, v1::CreateJobResponse>>,
     pub cancel_job: Option<Answers<v1::CancelJobRequest, v1::CancelJobResponse>>,
     pub job_log: Option<Streams<v1::ReadJobLogRequest, v1::ReadJobLogResponse>>,
+    pub create_session: Option<Answers<v1::CreateSessionRequest, v1::CreateSessionResponse>>,
+    pub peek_session: Option<Answers<v1::PeekSessionRequest, v1::PeekSessionResponse>>,
+    pub session_log: Option<Streams<v1::ReadSessionLogRequest, v1::ReadSessionLogResponse>>,
     pub stop_session: Option<Answers<v1::StopSessionRequest, v1::StopSessionResponse>>,
     pub wait_session: Option<Streams<v1::WaitSessionRequest, v1::WaitSessionResponse>>,
     pub events: Option<Streams<v1::ReadEventsRequest, v1::ReadEventsResponse>>,
@@ -52,7 +58,7 @@ pub struct Script {
     pub exec_host: Option<Talks<v1::ExecHostRequest, v1::ExecHostResponse>>,
     pub forward_host: Option<Streams<v1::ForwardHostRequest, v1::ForwardHostResponse>>,
     /// The ssh-agent that came with each call about hosts.
-    pub agents: Arc<Mutex<Vec<Option<String>>>>,
+    pub agents: Heard<Option<String>>,
 }
 
 /// A conversation: what the client says comes in, what is sent goes out to it.

@@ -133,7 +133,7 @@ impl v1::session_service_server::SessionService for Services {
         &self,
         request: Request<v1::CreateSessionRequest>,
     ) -> Result<Response<v1::CreateSessionResponse>, Status> {
-        answered::<v1::CreateSessionRequest, v1::CreateSessionResponse>(None, request)
+        answered(self.0.lock().unwrap().create_session.as_mut(), request)
     }
 
     async fn list_sessions(
@@ -168,7 +168,7 @@ impl v1::session_service_server::SessionService for Services {
         &self,
         request: Request<v1::PeekSessionRequest>,
     ) -> Result<Response<v1::PeekSessionResponse>, Status> {
-        answered::<v1::PeekSessionRequest, v1::PeekSessionResponse>(None, request)
+        answered(self.0.lock().unwrap().peek_session.as_mut(), request)
     }
 
     async fn send_session(
@@ -217,7 +217,7 @@ impl v1::session_service_server::SessionService for Services {
         &self,
         request: Request<v1::ReadSessionLogRequest>,
     ) -> Result<Response<Self::ReadSessionLogStream>, Status> {
-        streamed(None, request)
+        streamed(self.0.lock().unwrap().session_log.as_mut(), request)
     }
 
     async fn wait_session(

@@ -61,9 +61,19 @@ pub fn state_dir() -> PathBuf {
 /// Login shell of this user.
 #[must_use]
 pub fn shell() -> PathBuf {
-    sys::user()
-        .map(|user| user.shell)
-        .filter(|shell| shell.is_absolute())
+    shell_of(
+        sys::user().map(|user| user.shell),
+        env::var_os("SHELL").map(PathBuf::from),
+    )
+}
+
+/// The shell of the password database. A static program sees only `/etc/passwd` of it, and knows no user of LDAP or SSSD;
+/// for these counts what whoever logged them in wrote into the environment.
+fn shell_of(known: Option<PathBuf>, told: Option<PathBuf>) -> PathBuf {
+    [known, told]
+        .into_iter()
+        .flatten()
+        .find(|shell| shell.is_absolute())
         .unwrap_or_else(|| PathBuf::from("/bin/sh"))
 }
 
@@ -94,4 +104,22 @@ pub(crate) async fn collect(spool: &Path, tmux: &Tmux, login: &Login) -> io::Res
         login_problem: login.problem(),
         shell: text(login.shell()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_the_password_database_does_not_know_has_the_shell_they_came_with() {
+        let of = |known: Option<&str>, told: Option<&str>| {
+            let shell = shell_of(known.map(PathBuf::from), told.map(PathBuf::from));
+            shell.to_str().unwrap().to_owned()
+        };
+        assert_eq!(of(Some("/bin/zsh"), Some("/bin/bash")), "/bin/zsh");
+        assert_eq!(of(None, Some("/bin/bash")), "/bin/bash");
+        assert_eq!(of(Some(""), Some("/bin/bash")), "/bin/bash");
+        assert_eq!(of(None, Some("bash")), "/bin/sh");
+        assert_eq!(of(None, None), "/bin/sh");
+    }
 }

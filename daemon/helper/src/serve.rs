@@ -6,10 +6,11 @@
 use std::{
     env,
     ffi::OsStr,
+    future::pending as pending_for_ever,
     io,
     path::PathBuf,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,7 +19,7 @@ use outlast_client::helper_v1::helper_service_server::HelperServiceServer;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::oneshot,
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_stream::{StreamExt as _, once, pending};
 use tonic::transport::{Server, server::Connected};
@@ -173,10 +174,11 @@ pub fn serve(options: Options) -> io::Result<()> {
         .enable_all()
         .build()?;
     let served = runtime.block_on(async {
+        let own = env::current_exe()?;
         let helper = Helper::new(Config {
             state_dir: options.state_dir.unwrap_or_else(facts::state_dir),
             owner: options.owner,
-            helper_program: env::current_exe()?,
+            helper_program: own.clone(),
             login_shell: env::var_os(LOGIN_SHELL).map(PathBuf::from),
             sessions: options.sessions,
             scope: true,
@@ -191,11 +193,14 @@ pub fn serve(options: Options) -> io::Result<()> {
         output
             .write_all(format!("\n\u{1e}READY {}\n", options.nonce).as_bytes())
             .await?;
-        helper.expect_login();
+        if options.traffic == Traffic::Control {
+            helper.expect_login();
+        }
         // After the word that we are here: nobody waits for it.
-        drop(tokio::task::spawn_blocking(installed::look_after));
+        let looking = tokio::spawn(installed::look_after(own));
         let io = tokio::io::join(input, output);
         let served = connection(Arc::clone(&helper), io, options.traffic).await;
+        looking.abort();
         helper.finish().await;
         served.map_err(io::Error::other)
     });
@@ -215,10 +220,25 @@ pub async fn connection<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    carry(helper, io, traffic, traffic.silence()).await
+}
+
+/// As [`connection`], with as much silence as this, twice.
+async fn carry<T>(
+    helper: Arc<Helper>,
+    io: T,
+    traffic: Traffic,
+    silence: Option<Duration>,
+) -> Result<(), tonic::transport::Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let heard = Arc::new(Mutex::new(Instant::now()));
     let (gone, on_gone) = oneshot::channel::<()>();
     let (ended, on_ended) = oneshot::channel::<()>();
     let io = Link {
         io,
+        heard: Arc::clone(&heard),
         ended: Some(ended),
         _gone: gone,
     };
@@ -231,8 +251,8 @@ where
         .initial_stream_window_size(traffic.stream_window())
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(traffic.frame())
-        .http2_keepalive_interval(traffic.silence())
-        .http2_keepalive_timeout(traffic.silence())
+        .http2_keepalive_interval(silence)
+        .http2_keepalive_timeout(silence)
         .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
         .add_service(service)
         .serve_with_incoming_shutdown(incoming, async {
@@ -241,20 +261,36 @@ where
         });
     let stuck = async {
         if on_ended.await.is_err() {
-            std::future::pending::<()>().await;
+            pending_for_ever::<()>().await;
         }
         sleep(LAST_WORDS).await;
+    };
+    // A question for a sign of life waits behind output that nobody takes, and is not asked then.
+    let silent = async {
+        let Some(silence) = silence else {
+            return pending_for_ever().await;
+        };
+        loop {
+            let heard = *heard.lock().unwrap_or_else(PoisonError::into_inner);
+            if heard.elapsed() >= silence * 2 {
+                return;
+            }
+            sleep_until(heard + silence * 2).await;
+        }
     };
     tokio::select! {
         served = served => served,
         // Nobody reads what it has still to say.
         () = stuck => Ok(()),
+        () = silent => Ok(()),
     }
 }
 
-/// The byte stream, a sender that says that nothing more comes, and one whose drop says that the connection let go of it.
+/// The byte stream, when a byte came last, a sender that says that nothing more comes, and one whose drop says that the
+/// connection let go of it.
 struct Link<T> {
     io: T,
+    heard: Arc<Mutex<Instant>>,
     ended: Option<oneshot::Sender<()>>,
     _gone: oneshot::Sender<()>,
 }
@@ -273,9 +309,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Link<T> {
     ) -> Poll<io::Result<()>> {
         let room = buf.remaining();
         let read = Pin::new(&mut self.io).poll_read(cx, buf);
-        if matches!(read, Poll::Ready(Ok(())))
+        if buf.remaining() < room {
+            *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        } else if matches!(read, Poll::Ready(Ok(())))
             && room > 0
-            && buf.remaining() == room
             && let Some(ended) = self.ended.take()
         {
             // Who does not wait for it has left already.
@@ -308,5 +345,61 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Link<T> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncWriteExt as _, duplex},
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// The longest the end is waited for, on a machine that is busy with builds.
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_daemon_that_takes_nothing_and_says_nothing_is_not_served_for_ever() {
+        let temp = tempfile::tempdir().unwrap();
+        let helper = Helper::new(Config {
+            state_dir: temp.path().join("s"),
+            owner: "silent".to_owned(),
+            helper_program: "/no/such/helper".into(),
+            login_shell: Some("/bin/sh".into()),
+            sessions: SessionConfig {
+                history_limit: HISTORY_LIMIT,
+                user_copy_mode_keys: false,
+            },
+            scope: false,
+        })
+        .unwrap();
+        // Full before it has said how it wants to be spoken to.
+        let (mut daemon, io) = duplex(64);
+        let served = tokio::spawn(carry(
+            helper,
+            io,
+            Traffic::Control,
+            Some(Duration::from_millis(50)),
+        ));
+        daemon
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .await
+            .unwrap();
+        daemon.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        // Questions that want to be answered, for which there is no room. They are not taken any more soon.
+        let ping = [0, 0, 8, 6, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8];
+        let pings = async {
+            while daemon.write_all(&ping).await.is_ok() {}
+            pending_for_ever::<()>().await;
+        };
+        let ended = async {
+            tokio::select! {
+                served = served => drop(served.unwrap()),
+                () = pings => {}
+            }
+        };
+        timeout(DEADLINE, ended).await.expect("it is served for ever");
     }
 }

@@ -409,11 +409,27 @@ pub(crate) fn with_terminal(command: &mut std::process::Command) {
     unsafe { command.pre_exec(prepare) };
 }
 
-/// Makes the child the leader of a process session of its own, without a terminal.
-pub(crate) fn own_session(command: &mut std::process::Command) {
+/// Makes the child the leader of a process session of its own, without a terminal, and has the kernel kill it when the
+/// thread that starts it ends, and so when this process does.
+pub(crate) fn own_session_with_us(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt as _;
-    // SAFETY: between fork and exec it makes one system call, takes no lock and allocates nothing.
-    unsafe { command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?)) };
+    let parent = std::process::id();
+    let prepare = move || {
+        rustix::process::setsid()?;
+        ends_with(parent, rustix::process::Signal::KILL)
+    };
+    // SAFETY: between fork and exec it makes three system calls, takes no lock and allocates nothing.
+    unsafe { command.pre_exec(prepare) };
+}
+
+/// What a new process does to get this signal when its parent dies, which is an error when it died already.
+fn ends_with(parent: u32, signal: rustix::process::Signal) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(signal))?;
+    // Died before it could be told.
+    if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned()) != Some(parent) {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    Ok(())
 }
 
 /// Takes standard input and output for ourselves, and puts `/dev/null` and standard error in their place, so that nobody
@@ -431,14 +447,7 @@ pub(crate) fn take_stdio() -> io::Result<[OwnedFd; 2]> {
 pub(crate) fn ends_with_us(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt as _;
     let parent = std::process::id();
-    let prepare = move || {
-        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
-        // Died before it could be told.
-        if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned()) != Some(parent) {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
-        Ok(())
-    };
+    let prepare = move || ends_with(parent, rustix::process::Signal::TERM);
     // SAFETY: between fork and exec it makes two system calls, takes no lock and allocates nothing.
     unsafe { command.pre_exec(prepare) };
 }

@@ -1,17 +1,17 @@
 //! Hosts: the machines that work runs on, how each is reached, and how the connection to it is.
 //!
 //! ```text
-//!   connecting ──► up ──► down ──► connecting ──► up
-//!        │                              │
-//!        ├──────────────► backoff ◄─────┤        (tried again by itself)
-//!        └──► auth_failed | hostkey_changed      (only a person can mend it)
+//!   connecting ──► up ◄──► down                  (`down` while the first attempt after a loss is made)
+//!        │         ▲▲        │
+//!        ├─────► backoff ◄───┤                   (tried again by itself)
+//!        └──► auth_failed | hostkey_changed ◄────┘     (only a person can mend it)
 //! ```
 //!
 //! A link says nothing of what runs on the host.
 
 use std::{fmt, str::FromStr};
 
-use crate::{BadWord, job::TimeMs, name::Name};
+use crate::{BadWord, id::Id, job::TimeMs, name::Name};
 
 /// Name of the machine that the daemon runs on. It is always there and cannot be added or removed.
 pub const LOCAL: &str = "local";
@@ -27,6 +27,67 @@ pub struct Host {
     pub created_at: TimeMs,
     /// Which machine answered there first, by its machine id. Absent: none has yet.
     pub machine_id: Option<String>,
+    /// What was seen of it last. Absent: nothing ever.
+    pub seen: Option<Seen>,
+}
+
+/// What was seen of a machine when it was connected last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// When, on this machine's clock.
+    pub at: TimeMs,
+    /// Its operating system, as its helper says.
+    pub os: String,
+    /// Its architecture.
+    pub arch: String,
+    /// Who its helper runs as.
+    pub user: String,
+    /// Version of its helper.
+    pub helper_version: String,
+    /// Version of its tmux. Absent: it has none.
+    pub tmux_version: Option<String>,
+    /// Which boot of it that was.
+    pub boot_id: String,
+}
+
+/// Something that is to be removed on a machine when it is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Removal {
+    /// What it is.
+    pub kind: RemovalKind,
+    /// Its id.
+    pub id: Id,
+}
+
+/// What can be removed on a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RemovalKind {
+    /// The directory of a job that has ended.
+    Job,
+    /// A session: program, screen and directory.
+    Session,
+}
+
+impl RemovalKind {
+    /// The word it is kept by.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::Session => "session",
+        }
+    }
+}
+
+impl FromStr for RemovalKind {
+    type Err = BadWord;
+
+    fn from_str(text: &str) -> Result<Self, BadWord> {
+        [Self::Job, Self::Session]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| BadWord::new("kind of removal", text))
+    }
 }
 
 /// How a machine is reached.

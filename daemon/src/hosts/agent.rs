@@ -12,22 +12,29 @@ const PATH_MAX: usize = 107;
 #[derive(Debug, Clone)]
 pub struct Agent {
     socket: watch::Sender<Option<PathBuf>>,
+    /// The daemon's state directory.
+    ours: PathBuf,
 }
 
 impl Agent {
-    /// The agent of the daemon's own environment, until a command brings another.
+    /// The agent of the daemon's own environment, until a command brings another. `ours` is the daemon's state directory.
     #[must_use]
-    pub fn from_env() -> Self {
-        let own = std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from);
-        Self {
-            socket: watch::Sender::new(own.filter(|path| path.is_absolute())),
+    pub fn from_env(ours: PathBuf) -> Self {
+        let agent = Self {
+            socket: watch::Sender::new(None),
+            ours,
+        };
+        if let Some(own) = std::env::var_os("SSH_AUTH_SOCK") {
+            agent.heard(Path::new(&own));
         }
+        agent
     }
 
-    /// A command came with this agent. What is no path of a socket is passed over.
-    pub fn heard(&self, path: &str) {
-        let path = Path::new(path);
-        if !path.is_absolute() || path.as_os_str().len() > PATH_MAX {
+    /// A command came with this agent. What is no path of a socket is passed over, and so is one of outlast's own, to
+    /// which it would forward itself: who asks from within a session has that.
+    pub fn heard(&self, path: impl AsRef<Path>) {
+        let path = path.as_ref();
+        if !path.is_absolute() || path.as_os_str().len() > PATH_MAX || path.starts_with(&self.ours) {
             return;
         }
         self.socket.send_if_modified(|known| {
@@ -37,6 +44,11 @@ impl Agent {
             }
             news
         });
+    }
+
+    /// Word of every other agent that a command brings.
+    pub(super) fn changes(&self) -> watch::Receiver<Option<PathBuf>> {
+        self.socket.subscribe()
     }
 
     /// The socket to use now.
@@ -54,10 +66,12 @@ mod tests {
     fn the_last_agent_counts_and_nonsense_does_not() {
         let agent = Agent {
             socket: watch::Sender::new(None),
+            ours: PathBuf::from("/home/a/state/outlast"),
         };
         agent.heard("/run/a");
         agent.heard("relative");
-        agent.heard(&format!("/{}", "x".repeat(200)));
+        agent.heard(format!("/{}", "x".repeat(200)));
+        agent.heard("/home/a/state/outlast/owner/machine/agent");
         assert_eq!(agent.socket(), Some(PathBuf::from("/run/a")));
         agent.heard("/run/b");
         assert_eq!(agent.socket(), Some(PathBuf::from("/run/b")));

@@ -36,6 +36,10 @@ const FIRST_WITHIN: Duration = Duration::from_secs(10);
 /// The least an attempt may take where the way is known; more on a way of more than 400 ms.
 const LEAST_WITHIN: Duration = Duration::from_secs(2);
 
+/// One of so many attempts in a row takes its time, whatever is known of the way: a host that needs seconds to answer, on
+/// a short way, would never be reached again otherwise.
+const PATIENT_EVERY: u32 = 4;
+
 /// Questions that may be under way: they are asked one after the other.
 const QUESTIONS: usize = 4;
 
@@ -93,14 +97,33 @@ pub(super) struct Reached {
     pub(super) rtt: Duration,
 }
 
-/// Makes a connection for control and asks who is there. `rtt`: how long the way was last.
+/// How long an attempt may take until authentication begins: after so many failures in a row, on a way of this length.
+fn within(rtt: Option<Duration>, failures: u32) -> Duration {
+    match rtt {
+        Some(rtt) if failures % PATIENT_EVERY != PATIENT_EVERY - 1 => LEAST_WITHIN.max(rtt * 5),
+        Some(_) | None => FIRST_WITHIN,
+    }
+}
+
+/// How an attempt is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// What for.
+    pub(super) purpose: Purpose,
+    /// How long the way was last. Absent: not known, or it is not to count.
+    pub(super) rtt: Option<Duration>,
+    /// Attempts that failed in a row before this one.
+    pub(super) failures: u32,
+}
+
+/// Makes a connection and asks who is there.
 pub(super) async fn reach(
     host: &Host,
     means: &Means,
     audience: &Audience,
-    rtt: Option<Duration>,
+    manner: Manner,
 ) -> Result<Reached, Trouble> {
-    let connection = open(host, means, audience, rtt, Purpose::Control).await?;
+    let connection = open(host, means, audience, manner).await?;
     let (facts, rtt) = look(&connection.client, &audience.on_step)
         .await
         .map_err(Trouble::helper)?;
@@ -119,12 +142,11 @@ pub(super) async fn reach(
 }
 
 /// Makes a connection. Passphrases that fit are kept.
-pub(super) async fn open(
+async fn open(
     host: &Host,
     means: &Means,
     audience: &Audience,
-    rtt: Option<Duration>,
-    purpose: Purpose,
+    manner: Manner,
 ) -> Result<Connection, Trouble> {
     let questions = audience
         .questions
@@ -133,14 +155,14 @@ pub(super) async fn open(
         .unwrap_or_else(|| mpsc::channel(QUESTIONS).0);
     let attempt = Attempt {
         route: transport_route(&host.route),
-        purpose,
+        purpose: manner.purpose,
         helper: means.helper.clone(),
         trust: audience.trust.clone(),
         agent: means.agent.socket(),
         passphrases: means.passphrases(),
         questions,
         on_step: Arc::clone(&audience.on_step),
-        within: rtt.map_or(FIRST_WITHIN, |rtt| LEAST_WITHIN.max(rtt * 5)),
+        within: within(manner.rtt, manner.failures),
     };
     let connection = connect(attempt)
         .await
@@ -221,5 +243,20 @@ pub(super) fn transport_route(from: &Route) -> route::Route {
                 outlast_model::host::Carrier::Ssh => route::SshCarrier::Ssh,
             }),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fourth_attempt_on_a_known_way_takes_its_time() {
+        let short = Some(Duration::from_millis(1));
+        let all: Vec<_> = (0..8).map(|failures| within(short, failures)).collect();
+        let [brief, long] = [LEAST_WITHIN, FIRST_WITHIN];
+        assert_eq!(all, [brief, brief, brief, long, brief, brief, brief, long]);
+        assert_eq!(within(None, 0), FIRST_WITHIN);
+        assert_eq!(within(Some(Duration::from_secs(1)), 0), Duration::from_secs(5));
     }
 }

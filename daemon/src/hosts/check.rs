@@ -15,21 +15,19 @@ use outlast_transport::{
 use tokio::sync::{mpsc, oneshot};
 use tonic::{Status, Streaming};
 
-use super::{Check, Host, attempt};
+use super::{Check, Host, agent::Agent, attempt};
 use crate::{
     app::App,
     rpc::{
         convert,
         host::{message, not_connected, unknown_host},
+        relay,
         status::failure,
     },
 };
 
 /// Questions under way: they are asked one after the other.
 const QUESTIONS: usize = 4;
-
-/// How long the client may take to say what it wants.
-const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long the host may take to show its key.
 const TRUST_WITHIN: Duration = Duration::from_secs(10);
@@ -42,26 +40,27 @@ type Answers = mpsc::Sender<Result<CheckHostResponse, Status>>;
 /// Serves one check to its end.
 pub async fn serve(app: Arc<App>, input: Streaming<CheckHostRequest>, answers: Answers) {
     let shutdown = app.shutdown.clone();
-    let result = tokio::select! {
-        () = answers.closed() => return,
-        status = shutdown.ended() => Err(status),
-        result = relay(&app, input, &answers) => result,
+    let work = async {
+        let end = serve_one(&app, input, &answers).await?;
+        Ok(out(Out::End(end)))
     };
-    let last = result.map(|end| out(Out::End(end)));
-    // The client may have gone.
-    let _gone = answers.send(last).await;
+    relay::to_the_end(&shutdown, &answers, work).await;
 }
 
 fn out(event: Out) -> CheckHostResponse {
     CheckHostResponse { event: Some(event) }
 }
 
-async fn relay(
+async fn serve_one(
     app: &App,
     mut input: Streaming<CheckHostRequest>,
     answers: &Answers,
 ) -> Result<CheckEnd, Status> {
-    let open = opening(&mut input).await?;
+    let open = |message: CheckHostRequest| match message.event {
+        Some(In::Open(open)) => Some(open),
+        _ => None,
+    };
+    let open = relay::opening(&mut input, "a check begins with `open`", open).await?;
     let host = app
         .hosts
         .get(&open.host)
@@ -84,7 +83,7 @@ async fn relay(
     let mut waiting: HashMap<u32, oneshot::Sender<Option<Secret>>> = HashMap::new();
     let mut number = 0;
     let mut listening = true;
-    loop {
+    let ended = loop {
         tokio::select! {
             biased;
             Some(step) = told.recv() => say(answers, Out::Step(step_message(step))).await?,
@@ -94,7 +93,7 @@ async fn relay(
                 waiting.insert(number, question.answer);
                 say(answers, Out::Question(text)).await?;
             }
-            _ended = &mut over => break,
+            ended = &mut over => break ended,
             message = input.message(), if listening => match message? {
                 Some(message) => if let Some(In::Answer(answer)) = message.event {
                     take(&mut waiting, answer)?;
@@ -107,28 +106,22 @@ async fn relay(
                 }
             },
         }
-    }
+    };
     while let Ok(step) = told.try_recv() {
         say(answers, Out::Step(step_message(step))).await?;
     }
-    let view = host.view().borrow().clone();
+    let mut view = host.view().borrow().clone();
+    // An error of the channel means that the driver is gone; the view then says how it ended.
+    let came_out = ended.unwrap_or(Ok(()));
+    let ok = came_out.is_ok() && view.link == Link::Up;
+    if let Err(trouble) = came_out {
+        // Also where an older connection serves on.
+        view.trouble = Some(trouble);
+    }
     Ok(CheckEnd {
-        ok: view.link == Link::Up,
+        ok,
         host: Some(message(app, &host, &view).await?),
     })
-}
-
-/// The first message of a client.
-async fn opening(input: &mut Streaming<CheckHostRequest>) -> Result<CheckOpen, Status> {
-    let first = tokio::time::timeout(OPEN_DEADLINE, input.message()).await;
-    let first = match first {
-        Ok(first) => first?,
-        Err(_late) => None,
-    };
-    match first.and_then(|first| first.event) {
-        Some(In::Open(open)) => Ok(open),
-        _ => Err(Error::new(ErrorKind::Usage, "a check begins with `open`").into_status()),
-    }
 }
 
 fn trust_of(open: &CheckOpen) -> Trust {
@@ -147,9 +140,9 @@ async fn look_here(host: &Host, check: Check) {
         // A listener that does not listen misses some.
         let _told = steps.try_send(step);
     });
-    // What is wrong is among the steps.
-    let _found = attempt::look(&host.client(), &(on_step as outlast_transport::connect::OnStep)).await;
-    let _gone = check.done.send(());
+    let found = attempt::look(&host.client(), &(on_step as outlast_transport::connect::OnStep)).await;
+    // Whoever asked may have gone.
+    let _gone = check.done.send(found.map(drop).map_err(super::Trouble::helper));
 }
 
 async fn say(answers: &Answers, event: Out) -> Result<(), Status> {
@@ -201,7 +194,7 @@ fn take(waiting: &mut HashMap<u32, oneshot::Sender<Option<Secret>>>, answer: Ans
 ///
 /// # Errors
 /// When the host shows another key, cannot be reached, or is not reached by ssh.
-pub async fn trust(host: &Host, fingerprint: &str) -> Result<Vec<String>, Error> {
+pub async fn trust(host: &Host, agent: &Agent, fingerprint: &str) -> Result<Vec<String>, Error> {
     let name = host.name();
     let Some(outlast_transport::route::Route::Ssh(route)) = host
         .record()
@@ -210,7 +203,8 @@ pub async fn trust(host: &Host, fingerprint: &str) -> Result<Vec<String>, Error>
         let text = format!("host {name} is not reached by ssh, so it has no key to trust");
         return Err(Error::new(ErrorKind::Usage, text).about(name));
     };
-    let changed = outlast_transport::trust(&route, fingerprint, TRUST_WITHIN).await;
+    let agent = agent.socket();
+    let changed = outlast_transport::trust(&route, agent.as_deref(), fingerprint, TRUST_WITHIN).await;
     let changed = changed.map_err(|error| {
         let trouble = super::Trouble::connecting(name, error);
         let kind = if trouble.link.is_stuck() {

@@ -8,7 +8,7 @@ use outlast_client::{
     },
     v1::{
         Error, ErrorKind, ExecBegun, ExecEnded, ExecHostRequest, ExecHostResponse, ExecOpen, HostTerminal,
-        exec_host_request::Event as In, exec_host_response::Event as Out,
+        TerminalSize, exec_host_request::Event as In, exec_host_response::Event as Out,
     },
 };
 use outlast_model::admission;
@@ -22,6 +22,7 @@ use crate::{
     refusal,
     rpc::{
         host::{not_connected, unknown_host},
+        relay,
         status::failure,
     },
     specs,
@@ -29,9 +30,6 @@ use crate::{
 
 /// Messages that may wait on the way to the helper: input waits in the client while the program does not read.
 const QUEUE: usize = 8;
-
-/// How long the client may take to say what it wants.
-const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long a host that is away is waited for. Promised: an answer within 10 s.
 const REACH_WITHIN: Duration = Duration::from_secs(9);
@@ -41,14 +39,11 @@ type Answers = mpsc::Sender<Result<ExecHostResponse, Status>>;
 /// Serves one program to its end.
 pub async fn serve(app: Arc<App>, input: Streaming<ExecHostRequest>, answers: Answers) {
     let shutdown = app.shutdown.clone();
-    let result = tokio::select! {
-        () = answers.closed() => return,
-        status = shutdown.ended() => Err(status),
-        result = relay(&app, input, &answers) => result,
+    let work = async {
+        let end = serve_one(&app, input, &answers).await?;
+        Ok(out(Out::Ended(end)))
     };
-    let last = result.map(|ended| out(Out::Ended(ended)));
-    // The client may have gone.
-    let _gone = answers.send(last).await;
+    relay::to_the_end(&shutdown, &answers, work).await;
 }
 
 fn out(event: Out) -> ExecHostResponse {
@@ -59,12 +54,16 @@ fn down(event: Down) -> helper_v1::ExecRequest {
     helper_v1::ExecRequest { event: Some(event) }
 }
 
-async fn relay(
+async fn serve_one(
     app: &App,
     mut input: Streaming<ExecHostRequest>,
     answers: &Answers,
 ) -> Result<ExecEnded, Status> {
-    let open = opening(&mut input).await?;
+    let open = |message: ExecHostRequest| match message.event {
+        Some(In::Open(open)) => Some(open),
+        _ => None,
+    };
+    let open = relay::opening(&mut input, "an exec begins with `open`", open).await?;
     let host = app
         .hosts
         .get(&open.host)
@@ -80,11 +79,12 @@ async fn relay(
     let mut reports = client
         .exec(ReceiverStream::new(requests))
         .await
-        .map_err(|status| broke(&host, status))?
+        .map_err(|status| broke(&host, status, false))?
         .into_inner();
     let feeding = feed(&mut input, to_helper);
     tokio::pin!(feeding);
     let mut fed = false;
+    let mut begun = false;
     loop {
         tokio::select! {
             done = &mut feeding, if !fed => {
@@ -92,9 +92,12 @@ async fn relay(
                 done?;
             }
             report = reports.message() => {
-                let report = report.map_err(|status| broke(&host, status))?;
+                let report = report.map_err(|status| broke(&host, status, begun))?;
                 let answer = match report.and_then(|report| report.event) {
-                    Some(Up::Started(started)) => Out::Begun(ExecBegun { pid: started.pid }),
+                    Some(Up::Started(started)) => {
+                        begun = true;
+                        Out::Begun(ExecBegun { pid: started.pid })
+                    }
                     Some(Up::Stdout(bytes)) => Out::Stdout(bytes),
                     Some(Up::Stderr(bytes)) => Out::Stderr(bytes),
                     Some(Up::Ended(outcome)) => return Ok(ExecEnded {
@@ -102,25 +105,15 @@ async fn relay(
                         signal: outcome.signal,
                         reason: outcome.reason,
                     }),
-                    None => return Err(broke(&host, Status::unavailable("the stream ended early"))),
+                    None => {
+                        let early = Status::unavailable("the stream ended early");
+                        return Err(broke(&host, early, begun));
+                    }
                 };
                 let sent = answers.send(Ok(out(answer))).await;
                 sent.map_err(|_gone| Status::cancelled("the client went away"))?;
             }
         }
-    }
-}
-
-/// The first message of a client.
-async fn opening(input: &mut Streaming<ExecHostRequest>) -> Result<ExecOpen, Status> {
-    let first = tokio::time::timeout(OPEN_DEADLINE, input.message()).await;
-    let first = match first {
-        Ok(first) => first?,
-        Err(_late) => None,
-    };
-    match first.and_then(|first| first.event) {
-        Some(In::Open(open)) => Ok(open),
-        _ => Err(Error::new(ErrorKind::Usage, "an exec begins with `open`").into_status()),
     }
 }
 
@@ -156,7 +149,7 @@ fn start(host: &Host, open: ExecOpen) -> Result<ExecStart, Error> {
 }
 
 fn terminal(terminal: HostTerminal) -> Result<ExecTerminal, Error> {
-    let size = size(&terminal)?;
+    let size = size(terminal.size.unwrap_or_default())?;
     let term = Some(terminal.term).filter(|term| !term.is_empty());
     Ok(ExecTerminal {
         size: Some(size),
@@ -164,8 +157,8 @@ fn terminal(terminal: HostTerminal) -> Result<ExecTerminal, Error> {
     })
 }
 
-fn size(terminal: &HostTerminal) -> Result<Size, Error> {
-    let (columns, rows) = admission::terminal_size((terminal.columns, terminal.rows))
+fn size(size: TerminalSize) -> Result<Size, Error> {
+    let (columns, rows) = admission::terminal_size((size.columns, size.rows))
         .map_err(|denial| refusal::denied(&denial, None))?;
     Ok(Size {
         columns: columns.into(),
@@ -212,7 +205,7 @@ async fn feed(
             Some(In::Stdin(bytes)) => Down::Stdin(bytes),
             Some(In::StdinEof(_)) => Down::StdinEof(true),
             Some(In::Signal(number)) => Down::Signal(number),
-            Some(In::Resize(terminal)) => Down::Size(size(&terminal).map_err(Error::into_status)?),
+            Some(In::Resize(to)) => Down::Size(size(to).map_err(Error::into_status)?),
             Some(In::Open(_)) => {
                 return Err(Error::new(ErrorKind::Usage, "the program runs already").into_status());
             }
@@ -227,16 +220,21 @@ async fn feed(
     Ok(())
 }
 
-/// What a broken stream means to somebody whose program ran there.
-fn broke(host: &Host, status: Status) -> Status {
+/// What a broken stream means to somebody whose program was to run there. `begun`: it was told to run.
+fn broke(host: &Host, status: Status, begun: bool) -> Status {
     let error = failure(status);
     if error.kind() != ErrorKind::Unreachable {
         return error.into_status();
     }
     let name = host.name();
+    let became = if begun {
+        "what ran there was ended"
+    } else {
+        "nothing is known to have been started"
+    };
     Error::new(
         ErrorKind::Unreachable,
-        format!("the connection to host {name} broke; what ran there was ended"),
+        format!("the connection to host {name} broke; {became}"),
     )
     .with_hint(format!(
         "outlast run --host {name} -- CMD runs what outlives connections"

@@ -21,11 +21,15 @@ use tonic::Status;
 use super::{Host, dial::dial, exec};
 use crate::{
     app::App,
-    rpc::{host::link, status::failure},
+    rpc::{host::link_change, status::failure},
 };
 
 /// Connections through one port at once: what a browser opens, many times over.
 const CONNECTIONS: usize = 512;
+
+/// How long nobody is let in after the system refused to take a connection. It does so for want of descriptors, which only
+/// others can give back: long enough not to spin on it, short enough not to be felt.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 type Answers = mpsc::Sender<Result<ForwardHostResponse, Status>>;
 
@@ -65,12 +69,12 @@ async fn listen(host: &Arc<Host>, request: &ForwardHostRequest, answers: &Answer
     let mut view = host.view();
     let mut shown = None;
     loop {
-        let now = view.borrow_and_update().link;
+        let (now, change) = {
+            let view = view.borrow_and_update();
+            (view.link, link_change(&view))
+        };
         if shown.is_some_and(|shown| shown != now) || (shown.is_none() && !host.is_up()) {
-            answers
-                .send(out(Out::Link(link(now).into())))
-                .await
-                .map_err(gone)?;
+            answers.send(out(Out::Link(change))).await.map_err(gone)?;
         }
         shown = Some(now);
         tokio::select! {
@@ -106,7 +110,7 @@ async fn accept(
             Err(error) => {
                 // Out of descriptors, most likely: others have to close first.
                 tracing::warn!(%error, "taking a connection to forward");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(REFUSED_PAUSE).await;
             }
         }
     }

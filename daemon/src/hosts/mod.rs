@@ -43,7 +43,7 @@ use tonic::{Code, Status};
 use crate::config::Config;
 
 pub use outlast_model::host::{LOCAL, Link};
-pub use registry::{Hosts, OpenError};
+pub use registry::{Changing, Hosts, OpenError};
 pub use remote::Check;
 pub use view::{Facts, HostView, Trouble};
 
@@ -71,7 +71,7 @@ enum Kind {
         client: HelperClient,
         refresh: mpsc::Sender<local::Refresh>,
     },
-    Remote(Remote),
+    Remote(Box<Remote>),
 }
 
 /// The way to the driver of another machine.
@@ -82,7 +82,10 @@ struct Remote {
     away: HelperClient,
     inbox: mpsc::Sender<remote::Command>,
     followers: Arc<AtomicUsize>,
+    /// Ends the driver.
     end: CancellationToken,
+    /// Told when the host is removed, and not when the daemon ends.
+    removed: CancellationToken,
 }
 
 impl Host {
@@ -114,6 +117,8 @@ impl Host {
             Kind::Local { client, .. } => client.clone(),
             Kind::Remote(remote) => {
                 let client = remote.client.borrow().clone();
+                // The last client of a removed host stays behind.
+                let client = client.filter(|_| !self.is_removed());
                 client.unwrap_or_else(|| remote.away.clone())
             }
         }
@@ -145,17 +150,37 @@ impl Host {
     /// Whether its helper can be called. The one in this process always can.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.is_local() || self.view.borrow().link == Link::Up
+        self.is_local() || (self.view.borrow().link == Link::Up && !self.is_removed())
     }
 
-    /// Waits until its helper can be called, or the host was removed.
-    pub async fn up(&self) {
+    /// Whether it was removed. Its last view stays behind then and says nothing any more.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        match &self.kind {
+            Kind::Local { .. } => false,
+            Kind::Remote(remote) => remote.removed.is_cancelled(),
+        }
+    }
+
+    /// Waits until the host is removed.
+    pub async fn removed(&self) {
+        match &self.kind {
+            Kind::Local { .. } => std::future::pending().await,
+            Kind::Remote(remote) => remote.removed.cancelled().await,
+        }
+    }
+
+    /// Waits until its helper can be called. False: the host was removed. Whoever waits ends with the daemon by itself.
+    pub async fn up(&self) -> bool {
         if self.is_local() {
-            return;
+            return true;
         }
         let mut view = self.view.clone();
-        // An error means that its driver is gone, with the host or the daemon.
-        let _removed = view.wait_for(|view| view.link == Link::Up).await;
+        tokio::select! {
+            biased;
+            () = self.removed() => false,
+            Ok(_view) = view.wait_for(|view| view.link == Link::Up) => true,
+        }
     }
 
     /// Whether a call failed because the way to the host broke. The helper in this process has no way that could break.
@@ -184,9 +209,14 @@ impl Host {
         (&self.root, &self.watcher)
     }
 
-    /// Has it tried again at once when it is away, and prove itself when it is not.
+    /// Somebody wants it: has it tried again at once when it is away, and prove itself when it is not.
     pub fn nudge(&self) {
         self.send(remote::Command::Try);
+    }
+
+    /// The network has changed: as [`Host::nudge`], but nobody waits for it.
+    fn wake(&self) {
+        self.send(remote::Command::Wake);
     }
 
     fn send(&self, wish: remote::Command) {

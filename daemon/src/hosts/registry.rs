@@ -9,7 +9,7 @@ use std::{
 
 use outlast_helper::{service::Helper, spool, watch::Watcher};
 use outlast_model::host as model;
-use outlast_store::{Created, Forgotten, Request, Store, StoreError};
+use outlast_store::{Created, RemovedHost, Request, Store, StoreError};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,6 +27,8 @@ const AT_ONCE: usize = 8;
 pub struct Hosts {
     local: Arc<Host>,
     others: Mutex<BTreeMap<String, Arc<Host>>>,
+    /// Held by whoever adds or removes one: database, drivers and what goes with them change together.
+    changing: tokio::sync::Mutex<()>,
     /// Counts additions and removals, for those who look after every host.
     changes: watch::Sender<u64>,
     means: Arc<Means>,
@@ -73,10 +75,11 @@ impl Hosts {
         let hosts = Self {
             local: Arc::new(local),
             others: Mutex::default(),
+            changing: tokio::sync::Mutex::default(),
             changes: watch::Sender::new(0),
             means: Arc::new(Means {
                 helper: wanted_helper(&owner, config),
-                agent: Agent::from_env(),
+                agent: Agent::from_env(state_dir.clone()),
                 passphrases: Mutex::default(),
             }),
             limiter: Arc::new(Semaphore::new(AT_ONCE)),
@@ -87,7 +90,7 @@ impl Hosts {
             tasks: tasks.clone(),
         };
         for host in store.hosts().await? {
-            hosts.start(host)?;
+            hosts.start(host);
         }
         Ok(hosts)
     }
@@ -121,47 +124,12 @@ impl Hosts {
         &self.means.agent
     }
 
-    /// Adds a host and begins to connect. With a request that was made before, the host of that time.
-    ///
-    /// # Errors
-    /// When the name is taken, or nothing can be written.
-    pub async fn add(&self, host: model::Host, request: Option<&Request>) -> Result<Arc<Host>, OpenError> {
-        let created = self.store.add_host(&host, request).await?;
-        let name = match created {
-            Created::New(host) => {
-                let name = host.name.to_string();
-                // What an earlier host of this name left is not this one's.
-                remove_mirror(&self.state_dir, &name)?;
-                self.start(host)?;
-                name
-            }
-            Created::Repeat(host) => host.name.to_string(),
-        };
-        self.get(&name).ok_or(OpenError::Ending)
-    }
-
-    /// Forgets a host and ends its driver. None: there was none.
-    ///
-    /// # Errors
-    /// When the store or the copies cannot be written.
-    pub async fn remove(
-        &self,
-        name: &str,
-        request: Option<&Request>,
-    ) -> Result<Option<Forgotten>, OpenError> {
-        let forgotten = self.store.remove_host(name, request).await?;
-        if let Some(host) = self.others().remove(name)
-            && let Kind::Remote(remote) = &host.kind
-        {
-            remote.end.cancel();
+    /// Waits until nobody else adds or removes hosts. Whoever does holds this meanwhile.
+    pub async fn change(&self) -> Changing<'_> {
+        Changing {
+            hosts: self,
+            _alone: self.changing.lock().await,
         }
-        self.changes.send_modify(|count| *count += 1);
-        let (state_dir, name) = (self.state_dir.clone(), name.to_owned());
-        let removed = tokio::task::spawn_blocking(move || remove_mirror(&state_dir, &name)).await;
-        if let Ok(Err(error)) = removed {
-            tracing::warn!(%error, "copies of a removed host's logs stay");
-        }
-        Ok(forgotten)
     }
 
     /// Pushes every host whenever the network changes or the machine wakes up, until the daemon ends.
@@ -176,15 +144,15 @@ impl Hosts {
         loop {
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
-                () = wake.changed() => self.others().values().for_each(|host| host.nudge()),
+                () = wake.changed() => self.others().values().for_each(|host| host.wake()),
             }
         }
     }
 
     /// Starts the driver of a host.
-    fn start(&self, host: model::Host) -> io::Result<()> {
+    fn start(&self, host: model::Host) {
         let name = host.name.to_string();
-        let (publish, view) = watch::channel(HostView::default());
+        let (publish, view) = watch::channel(HostView::of(host.seen.as_ref()));
         let (clients, client) = watch::channel(None);
         let (inbox, commands) = mpsc::channel(remote::QUEUE);
         let followers = Arc::new(AtomicUsize::new(0));
@@ -204,25 +172,86 @@ impl Hosts {
             root: spool::Root::new(mirror(&self.state_dir, &name)),
             watcher: self.watcher.clone(),
             view,
-            kind: Kind::Remote(Remote {
+            kind: Kind::Remote(Box::new(Remote {
                 away: outlast_transport::away(&name),
                 host,
                 client,
                 inbox,
                 followers,
                 end,
-            }),
+                removed: CancellationToken::new(),
+            })),
             name: name.clone(),
         };
         self.tasks.spawn(driver.run());
         self.others().insert(name, Arc::new(handle));
         self.changes.send_modify(|count| *count += 1);
-        Ok(())
     }
 
     fn others(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Host>>> {
         // Nothing under this lock can panic half way through a change.
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to add and remove hosts.
+pub struct Changing<'a> {
+    hosts: &'a Hosts,
+    _alone: tokio::sync::MutexGuard<'a, ()>,
+}
+
+impl Changing<'_> {
+    /// Adds a host and begins to connect. With a request that was made before, the host of that time.
+    ///
+    /// # Errors
+    /// When the name is taken, or nothing can be written.
+    pub async fn add(&self, host: model::Host, request: Option<&Request>) -> Result<Arc<Host>, OpenError> {
+        let created = self.hosts.store.add_host(&host, request).await?;
+        let name = match created {
+            Created::New(host) => {
+                let name = host.name.to_string();
+                // What an earlier host of this name left is not this one's.
+                self.remove_copies(&name).await;
+                self.hosts.start(host);
+                name
+            }
+            Created::Repeat(host) => host.name.to_string(),
+        };
+        self.hosts.get(&name).ok_or(OpenError::Ending)
+    }
+
+    /// Forgets a host and ends its driver; one with live work only by `force`.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub async fn remove(
+        &self,
+        name: &str,
+        force: bool,
+        request: Option<&Request>,
+    ) -> Result<RemovedHost, OpenError> {
+        let removed = self.hosts.store.remove_host(name, force, request).await?;
+        if !matches!(removed, RemovedHost::Now { .. }) {
+            return Ok(removed);
+        }
+        if let Some(host) = self.hosts.others().remove(name)
+            && let Kind::Remote(remote) = &host.kind
+        {
+            remote.removed.cancel();
+            remote.end.cancel();
+        }
+        self.hosts.changes.send_modify(|count| *count += 1);
+        self.remove_copies(name).await;
+        Ok(removed)
+    }
+
+    /// Forgets what was copied from a host. It is only room on the disk: what stays is no reason to refuse anything.
+    async fn remove_copies(&self, name: &str) {
+        let (state_dir, host) = (self.hosts.state_dir.clone(), name.to_owned());
+        let removed = tokio::task::spawn_blocking(move || remove_mirror(&state_dir, &host)).await;
+        if let Ok(Err(error)) = removed {
+            tracing::warn!(host = name, %error, "copies of a removed host's logs stay");
+        }
     }
 }
 

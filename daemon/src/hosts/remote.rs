@@ -4,15 +4,17 @@
 //!   attempt ──► up (held until it breaks) ──► down ──► attempt at once, or, where it did not last, after a pause
 //!      │
 //!      ├─ may heal by itself ──► backoff ──► attempt when due, or when somebody or the network says so
-//!      └─ only a person can mend it ──► auth_failed | hostkey_changed, until somebody wants another attempt
+//!      └─ only a person can mend it ──► auth_failed | hostkey_changed, until somebody wants another attempt, or a command
+//!                                       brings another ssh-agent
 //! ```
 //!
 //! It publishes what it sees and writes each change of the link as an event. It knows nothing of what runs on the host.
 //! The second connection, for what is much, is made when it is first wanted and goes with the first one.
 
 use std::{
+    path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -31,17 +33,17 @@ use outlast_transport::{
     error::{Cause, ConnectError},
 };
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot, watch},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     agent_forward,
-    attempt::{self, Audience, Means, Reached},
+    attempt::{self, Audience, Manner, Means, Reached},
     pace::Pace,
-    view::{HostView, Trouble},
+    view::{Facts, HostView, Trouble},
 };
 use crate::app::now_ms;
 
@@ -51,14 +53,24 @@ pub(super) const QUEUE: usize = 32;
 /// Steps that may wait for their listener, who prints them. What does not fit is not told.
 const STEPS: usize = 64;
 
-/// How long a connection that is in doubt may take to prove itself: at least, and in round trips.
-const PROOF: Duration = Duration::from_secs(2);
+/// How long one attempt may take a turn of the limiter where nothing says that authentication begins: as long as most take
+/// until then. A login shell that hangs is no reason for others to wait.
+const TURN: Duration = Duration::from_secs(10);
+
+/// Those who watch one attempt. More find nobody to tell them, which they take for a driver that is busy.
+const WATCHERS: usize = 32;
+
+/// How long a connection that is in doubt may take to prove itself, where its round trip does not say that it needs more.
+/// Twice what a slow line takes for a piece of what is under way; somebody who wants the host now waits no longer.
+const PROOF: Duration = Duration::from_secs(4);
 
 /// What somebody wants of the driver.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Try now; prove the connection that is there.
+    /// Somebody wants it: try now, without waiting for other hosts; prove the connection that is there.
     Try,
+    /// The network says that it changed: as [`Command::Try`], in its turn.
+    Wake,
     /// Prove the connection that is there. Without one, it is known already that there is none.
     Prove,
     /// Look again who is there, and answer when that is published.
@@ -80,9 +92,12 @@ pub struct Check {
     pub questions: Option<mpsc::Sender<Asked>>,
     /// Where steps go.
     pub steps: mpsc::Sender<Step>,
-    /// Told when it is over and published.
-    pub done: oneshot::Sender<()>,
+    /// Told when it is over and published, and how it came out.
+    pub done: oneshot::Sender<Outcome>,
 }
+
+/// How a check came out. An error says nothing of the link: an older connection may serve on.
+pub type Outcome = Result<(), Trouble>;
 
 impl Check {
     /// A queue for the steps of a check.
@@ -103,9 +118,9 @@ impl Check {
         }
     }
 
-    fn done(self) {
+    fn done(self, outcome: Outcome) {
         // Whoever asked may have gone.
-        let _gone = self.done.send(());
+        let _gone = self.done.send(outcome);
     }
 }
 
@@ -128,6 +143,10 @@ pub(super) struct Parts {
 pub(super) struct Driver {
     parts: Parts,
     pace: Pace,
+    /// Attempts that failed since it was last up.
+    failures: u32,
+    /// Word of every change of the ssh-agent; seen is the one that the last attempt used.
+    agent: watch::Receiver<Option<PathBuf>>,
     /// The last event that was written, so that retries are not told again and again.
     told: Option<(Link, Option<&'static str>)>,
     /// Carries the ssh-agent, as long as the connection lasts. It is ended when it is dropped.
@@ -141,14 +160,17 @@ enum Bulk {
         JoinHandle<Result<Connection, Trouble>>,
         Vec<oneshot::Sender<HelperClient>>,
     ),
-    Made(Connection),
+    Made(Box<Connection>),
 }
 
 impl Driver {
     pub(super) fn new(parts: Parts) -> Self {
+        let agent = parts.means.agent.changes();
         Self {
             parts,
             pace: Pace::new(Instant::now()),
+            failures: 0,
+            agent,
             told: None,
             forwarding: JoinSet::new(),
         }
@@ -164,33 +186,38 @@ impl Driver {
     }
 
     async fn drive(&mut self) {
-        let mut check: Option<Check> = None;
+        let mut watchers = Vec::new();
         loop {
             let began = Instant::now();
-            let (outcome, watched_by) = self.try_once(check.take()).await;
-            match outcome {
+            let tried = self.try_once(watchers, None).await;
+            let next = match tried.outcome {
                 Ok(reached) => {
                     let connection = self.arrived(reached).await;
-                    if let Some(check) = watched_by {
-                        check.done();
-                    }
-                    let (newcomer, due) = self.hold(connection).await;
-                    check = newcomer;
-                    if let (None, Some(due)) = (&check, due) {
-                        check = self.rest(Some(due)).await;
-                    }
+                    tell_all(tried.watchers, &Ok(()));
+                    self.hold(connection).await
                 }
-                Err(trouble) => {
-                    let stuck = trouble.link.is_stuck();
+                Err(trouble) => Next::Failed {
+                    began,
+                    trouble,
+                    watchers: tried.watchers,
+                },
+            };
+            watchers = match next {
+                Next::At(None) => Vec::new(),
+                Next::At(due) => self.rest(due).await,
+                Next::Watched(check) => vec![check],
+                Next::Failed {
+                    began,
+                    trouble,
+                    watchers,
+                } => {
                     let watched = self.is_watched();
-                    let due = (!stuck).then(|| self.pace.next(began, watched, jitter()));
-                    self.failed(trouble, due).await;
-                    if let Some(check) = watched_by {
-                        check.done();
-                    }
-                    check = self.rest(due).await;
+                    let due = (!trouble.link.is_stuck()).then(|| self.pace.next(began, watched, jitter()));
+                    self.failed(trouble.clone(), due).await;
+                    tell_all(watchers, &Err(trouble));
+                    self.rest(due).await
                 }
-            }
+            };
         }
     }
 
@@ -202,35 +229,86 @@ impl Driver {
         self.parts.publish.borrow().rtt
     }
 
-    /// One attempt. Somebody who wants to watch has it begin anew before their eyes.
-    async fn try_once(&mut self, mut check: Option<Check>) -> (Result<Reached, Trouble>, Option<Check>) {
+    /// One attempt. Somebody who wants to watch has it begin anew before their eyes. `held`: a connection that serves
+    /// meanwhile; should it end, that is published and the attempt goes on.
+    async fn try_once(&mut self, mut watchers: Vec<Check>, held: Option<&Connection>) -> Tried {
+        let mut held = held.map(|connection| connection.closed.clone());
+        let had_one = held.is_some();
         loop {
-            let audience = check.as_ref().map_or_else(Audience::nobody, Check::audience);
-            let rtt = if check.is_some() { None } else { self.rtt() };
-            let (host, means) = (self.parts.host.clone(), Arc::clone(&self.parts.means));
-            // A person does not wait for other hosts.
-            let limiter = check.is_none().then(|| Arc::clone(&self.parts.limiter));
-            let attempt = async move {
-                let _turn = match limiter {
-                    Some(limiter) => limiter.acquire_owned().await.ok(),
-                    None => None,
-                };
-                attempt::reach(&host, &means, &audience, rtt).await
-            };
+            self.agent.mark_unchanged();
+            let hurry = Arc::new(Notify::new());
+            let attempt = self.attempt(watchers.first(), Arc::clone(&hurry));
             tokio::pin!(attempt);
             let newcomer = loop {
                 tokio::select! {
-                    outcome = &mut attempt => return (outcome, check),
+                    outcome = &mut attempt => return Tried {
+                        outcome,
+                        watchers,
+                        lost: had_one && held.is_none(),
+                    },
+                    why = ended(&held) => {
+                        held = None;
+                        let why = why.map(|error| Trouble::connecting(self.parts.host.name.as_str(), error));
+                        // When to try next is no question: it is being tried.
+                        self.lost(why, true).await;
+                    }
                     Some(command) = self.parts.inbox.recv() => match command {
+                        Command::Try => hurry.notify_one(),
                         // It is being tried. Whoever wants fresh facts hears when that is over, by their deadline.
-                        Command::Try | Command::Prove | Command::Refresh(_) | Command::Bulk(_) => {}
-                        Command::Check(newcomer) if check.is_none() => break newcomer,
-                        // Two watch at once: the second one sees how the first one's came out.
-                        Command::Check(newcomer) => newcomer.done(),
+                        Command::Wake | Command::Prove | Command::Refresh(_) | Command::Bulk(_) => {}
+                        Command::Check(newcomer) if watchers.is_empty() => break newcomer,
+                        // Two watch at once: the second one sees how the first one's comes out.
+                        Command::Check(newcomer) => if watchers.len() < WATCHERS {
+                            watchers.push(newcomer);
+                        },
                     },
                 }
             };
-            check = Some(newcomer);
+            watchers.push(newcomer);
+        }
+    }
+
+    /// The work of one attempt. It takes its turn among all hosts until authentication begins: from then on it costs
+    /// neither this machine nor a gateway anything, and may wait for a login shell or a person. Whoever hurries it
+    /// has it begin at once.
+    fn attempt(
+        &self,
+        watcher: Option<&Check>,
+        hurry: Arc<Notify>,
+    ) -> impl Future<Output = Result<Reached, Trouble>> + use<> {
+        let mut audience = watcher.map_or_else(Audience::nobody, Check::audience);
+        let (host, means) = (self.parts.host.clone(), Arc::clone(&self.parts.means));
+        // A person does not wait for other hosts.
+        let limiter = watcher.is_none().then(|| Arc::clone(&self.parts.limiter));
+        let manner = Manner {
+            purpose: Purpose::Control,
+            rtt: if watcher.is_some() { None } else { self.rtt() },
+            failures: self.failures,
+        };
+        async move {
+            let permit = match limiter {
+                Some(limiter) => tokio::select! {
+                    biased;
+                    permit = limiter.acquire_owned() => permit.ok(),
+                    () = hurry.notified() => None,
+                },
+                None => None,
+            };
+            let turn = Arc::new(Turn(Mutex::new(permit)));
+            let (tell, until) = (Arc::clone(&audience.on_step), Arc::clone(&turn));
+            audience.on_step = Arc::new(move |step| {
+                if matches!(step.name, "host key" | "authenticate") {
+                    until.end();
+                }
+                tell(step);
+            });
+            let reach = attempt::reach(&host, &means, &audience, manner);
+            tokio::pin!(reach);
+            tokio::select! {
+                outcome = &mut reach => return outcome,
+                () = sleep(TURN) => turn.end(),
+            }
+            reach.await
         }
     }
 
@@ -249,6 +327,7 @@ impl Driver {
             }
         }
         self.pace.up(Instant::now());
+        self.failures = 0;
         self.forwarding.abort_all();
         if connection.forward_agent {
             let (client, agent) = (connection.client.clone(), self.parts.means.agent.clone());
@@ -270,11 +349,24 @@ impl Driver {
         });
         tracing::info!(host = name, carrier = carrier.as_str(), "connected");
         self.tell().await;
+        self.keep_seen().await;
         connection
+    }
+
+    /// Keeps what was seen for a later daemon.
+    async fn keep_seen(&self) {
+        let name = self.parts.host.name.as_str();
+        let seen = self.parts.publish.borrow().seen();
+        if let Some(seen) = seen
+            && let Err(error) = self.parts.store.set_host_seen(name, &seen).await
+        {
+            tracing::warn!(host = name, %error, "remembering what was seen of a host");
+        }
     }
 
     /// Publishes that there is no connection, and why.
     async fn failed(&mut self, trouble: Trouble, due: Option<Instant>) {
+        self.failures = self.failures.saturating_add(1);
         let next_try_at = due.map(by_the_clock);
         self.parts.publish.send_modify(|view| {
             view.generation += 1;
@@ -285,9 +377,8 @@ impl Driver {
         self.tell().await;
     }
 
-    /// Holds a connection until it is gone. Gives back somebody who wants to watch the next attempt, and when that is due
-    /// where it has to wait.
-    async fn hold(&mut self, mut connection: Connection) -> (Option<Check>, Option<Instant>) {
+    /// Holds a connection until it is gone, and says how it goes on.
+    async fn hold(&mut self, mut connection: Connection) -> Next {
         let mut bulk = Bulk::None;
         let mut next = None;
         let trouble = loop {
@@ -303,7 +394,7 @@ impl Driver {
                 }
                 outcome = made => bulk = settle(bulk, outcome),
                 Some(command) = self.parts.inbox.recv() => match command {
-                    Command::Try | Command::Prove => if !self.proves(&connection).await {
+                    Command::Try | Command::Wake | Command::Prove => if !self.proves(&connection).await {
                         break None;
                     },
                     Command::Refresh(reply) => {
@@ -313,26 +404,33 @@ impl Driver {
                     }
                     Command::Bulk(reply) => bulk = self.want_bulk(bulk, reply),
                     Command::Check(check) if check.anew => {
-                        // The old connection serves on until the new one is up.
-                        let (outcome, check) = self.try_once(Some(check)).await;
-                        match outcome {
+                        // The old connection serves on until the new one is up, or it ends.
+                        let began = Instant::now();
+                        let tried = self.try_once(vec![check], Some(&connection)).await;
+                        match tried.outcome {
                             Ok(reached) => {
                                 connection = self.arrived(reached).await;
                                 bulk = Bulk::None;
+                                tell_all(tried.watchers, &Ok(()));
                             }
-                            Err(trouble) => tracing::info!(
-                                host = self.parts.host.name.as_str(),
-                                error = trouble.message,
-                                "a second connection did not come about; the first one stays"
-                            ),
-                        }
-                        if let Some(check) = check {
-                            check.done();
+                            Err(trouble) if tried.lost => return Next::Failed {
+                                began,
+                                trouble,
+                                watchers: tried.watchers,
+                            },
+                            Err(trouble) => {
+                                tracing::info!(
+                                    host = self.parts.host.name.as_str(),
+                                    error = %trouble.message.escape_debug(),
+                                    "a second connection did not come about; the first one stays"
+                                );
+                                tell_all(tried.watchers, &Err(trouble));
+                            }
                         }
                     }
                     Command::Check(check) => {
                         if self.look(&connection, &check.audience()).await {
-                            check.done();
+                            check.done(Ok(()));
                         } else {
                             next = Some(check);
                             break None;
@@ -341,16 +439,18 @@ impl Driver {
                 },
             }
         };
-        let due = self.lost(trouble).await;
-        (next, due)
+        let due = self.lost(trouble, next.is_some()).await;
+        next.map_or(Next::At(due), Next::Watched)
     }
 
-    /// Publishes that the connection is lost. Gives back when the next attempt is due where it has to wait.
-    async fn lost(&mut self, trouble: Option<Trouble>) -> Option<Instant> {
+    /// Publishes that the connection is lost. Gives back when the next attempt is due where it has to wait; `trying`: it
+    /// is being made.
+    async fn lost(&mut self, trouble: Option<Trouble>, trying: bool) -> Option<Instant> {
         self.parts.client.send_replace(None);
         self.forwarding.abort_all();
         let (now, watched) = (Instant::now(), self.is_watched());
-        let due = Some(self.pace.lost(now, watched, jitter())).filter(|due| *due > now);
+        let due = self.pace.lost(now, watched, jitter());
+        let due = Some(due).filter(|due| *due > now && !trying);
         let link = if due.is_some() { Link::Backoff } else { Link::Down };
         let trouble = trouble.unwrap_or_else(|| {
             let mut trouble = Trouble::helper("the connection does not answer any more".to_owned());
@@ -365,6 +465,7 @@ impl Driver {
             view.next_try_at = due.map(by_the_clock);
         });
         self.tell().await;
+        self.keep_seen().await;
         due
     }
 
@@ -372,7 +473,12 @@ impl Driver {
     async fn proves(&self, connection: &Connection) -> bool {
         let mut client = connection.client.clone();
         let within = PROOF.max(self.rtt().unwrap_or_default() * 5);
-        matches!(timeout(within, client.ping(PingRequest {})).await, Ok(Ok(_)))
+        let asked = Instant::now();
+        match timeout(within, client.ping(PingRequest {})).await {
+            Ok(answer) => answer.is_ok(),
+            // On a slow line the answer stands behind what was under way before, which is a sign of life as well.
+            Err(_elapsed) => connection.heard_since(asked),
+        }
     }
 
     /// Looks again who is there, and publishes it. False: nobody answered.
@@ -406,13 +512,19 @@ impl Driver {
                 Bulk::Making(making, waiting)
             }
             Bulk::None | Bulk::Made(_) => {
-                let (host, means, rtt) = (self.parts.host.clone(), Arc::clone(&self.parts.means), self.rtt());
+                let (host, means) = (self.parts.host.clone(), Arc::clone(&self.parts.means));
+                let manner = Manner {
+                    purpose: Purpose::Bulk,
+                    rtt: self.rtt(),
+                    failures: 0,
+                };
+                let first = self.parts.publish.borrow().facts.clone();
                 let end = self.parts.end.clone();
                 let making = tokio::spawn(async move {
                     let audience = Audience::nobody();
                     tokio::select! {
                         () = end.cancelled() => Err(Trouble::helper("the daemon is ending".to_owned())),
-                        made = attempt::open(&host, &means, &audience, rtt, Purpose::Bulk) => made,
+                        made = attempt::reach(&host, &means, &audience, manner) => same_machine(&host, first, made?),
                     }
                 });
                 Bulk::Making(making, vec![reply])
@@ -420,8 +532,16 @@ impl Driver {
         }
     }
 
-    /// Waits until the next attempt is due, or somebody wants one now. Without a time, only somebody can want it.
-    async fn rest(&mut self, due: Option<Instant>) -> Option<Check> {
+    /// Waits until the next attempt is due, or somebody wants one now; those want to watch it. Without a time, only
+    /// somebody can want it, or another ssh-agent may let us in.
+    async fn rest(&mut self, due: Option<Instant>) -> Vec<Check> {
+        let refused = self
+            .parts
+            .publish
+            .borrow()
+            .trouble
+            .as_ref()
+            .is_some_and(Trouble::is_refusal);
         let over = async {
             match due {
                 Some(due) => sleep_until(due).await,
@@ -431,15 +551,26 @@ impl Driver {
         tokio::pin!(over);
         loop {
             tokio::select! {
-                () = &mut over => return None,
+                () = &mut over => return Vec::new(),
+                Ok(()) = self.agent.changed(), if refused => {
+                    tracing::info!(
+                        host = self.parts.host.name.as_str(),
+                        "a command brought another ssh-agent; trying again"
+                    );
+                    return Vec::new();
+                }
                 Some(command) = self.parts.inbox.recv() => match command {
-                    Command::Try if due.is_some() => {
+                    Command::Try | Command::Wake if due.is_some() => {
                         self.pace.hurry();
-                        return None;
+                        return Vec::new();
                     }
-                    Command::Check(check) => return Some(check),
+                    Command::Check(check) => return vec![check],
                     // It is known that nobody is there.
-                    Command::Try | Command::Prove | Command::Refresh(_) | Command::Bulk(_) => {}
+                    Command::Try
+                    | Command::Wake
+                    | Command::Prove
+                    | Command::Refresh(_)
+                    | Command::Bulk(_) => {}
                 },
             }
         }
@@ -479,6 +610,66 @@ fn by_the_clock(due: Instant) -> TimeMs {
     now_ms().saturating_add(TimeMs::try_from(left).unwrap_or(TimeMs::MAX))
 }
 
+/// How the driver goes on once a connection is gone or an attempt has failed.
+enum Next {
+    /// With an attempt at this time; at once without one.
+    At(Option<Instant>),
+    /// With an attempt before the eyes of somebody.
+    Watched(Check),
+    /// As after an attempt that failed.
+    Failed {
+        /// When the attempt began.
+        began: Instant,
+        /// Why it failed.
+        trouble: Trouble,
+        /// Who watched it.
+        watchers: Vec<Check>,
+    },
+}
+
+/// How an attempt came out.
+struct Tried {
+    outcome: Result<Reached, Trouble>,
+    /// Who watched it.
+    watchers: Vec<Check>,
+    /// The connection that was held meanwhile has ended, and that was published.
+    lost: bool,
+}
+
+/// A turn of the limiter, until it is given back.
+struct Turn(Mutex<Option<OwnedSemaphorePermit>>);
+
+impl Turn {
+    fn end(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Tells all who watched how it came out.
+fn tell_all(watchers: Vec<Check>, outcome: &Outcome) {
+    for watcher in watchers {
+        watcher.done(outcome.clone());
+    }
+}
+
+/// A second connection, if it leads to where the first one does. Behind one name there may be several machines, and what
+/// runs on one is not to be looked for on another.
+fn same_machine(host: &Host, first: Option<Facts>, second: Reached) -> Result<Connection, Trouble> {
+    let of = |facts: &Facts| (facts.machine_id.clone(), facts.boot_id.clone());
+    if first.is_some_and(|first| of(&first) != of(&second.facts)) {
+        return Err(Trouble::other_machine(host.name.as_str()));
+    }
+    Ok(second.connection)
+}
+
+/// As [`gone`], for a connection that may not be there; then never.
+async fn ended(closed: &Option<watch::Receiver<Option<ConnectError>>>) -> Option<ConnectError> {
+    match closed {
+        Some(closed) => gone(closed.clone()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Waits until a connection is gone, and says why.
 async fn gone(mut closed: watch::Receiver<Option<ConnectError>>) -> Option<ConnectError> {
     let why = closed.wait_for(Option::is_some).await;
@@ -496,7 +687,7 @@ fn settle(bulk: Bulk, outcome: Option<Result<Result<Connection, Trouble>, tokio:
                 // Whoever asked may have gone.
                 let _gone = reply.send(connection.client.clone());
             }
-            Bulk::Made(connection)
+            Bulk::Made(Box::new(connection))
         }
         Some(Ok(Err(trouble))) => {
             tracing::info!(error = %trouble.message.escape_debug(), "no second connection; the first one carries all");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use outlast_client::helper_v1;
 use outlast_model::{
-    host::{LOCAL, Link},
+    host::{LOCAL, Link, Seen},
     job::TimeMs,
 };
 use outlast_transport::{
@@ -51,6 +51,42 @@ impl Default for HostView {
             carrier: None,
             arrivals: 0,
         }
+    }
+}
+
+impl HostView {
+    /// Before the first attempt, with what an earlier daemon saw.
+    #[must_use]
+    pub fn of(seen: Option<&Seen>) -> Self {
+        let facts = |seen: &Seen| Facts {
+            os: seen.os.clone(),
+            arch: seen.arch.clone(),
+            user: seen.user.clone(),
+            helper_version: seen.helper_version.clone(),
+            tmux_version: seen.tmux_version.clone(),
+            boot_id: seen.boot_id.clone(),
+            ..Facts::default()
+        };
+        Self {
+            facts: seen.map(facts),
+            observed_at: seen.map(|seen| seen.at),
+            ..Self::default()
+        }
+    }
+
+    /// What a later daemon is to know. Absent: nothing was seen.
+    #[must_use]
+    pub fn seen(&self) -> Option<Seen> {
+        let facts = self.facts.as_ref()?;
+        Some(Seen {
+            at: self.observed_at?,
+            os: facts.os.clone(),
+            arch: facts.arch.clone(),
+            user: facts.user.clone(),
+            helper_version: facts.helper_version.clone(),
+            tmux_version: facts.tmux_version.clone(),
+            boot_id: facts.boot_id.clone(),
+        })
     }
 }
 
@@ -119,6 +155,12 @@ impl Trouble {
             key_shown: error.key_shown,
             keys_known: error.keys_known,
         }
+    }
+
+    /// Whether the host refused the credentials, so that others may do.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        self.reason == Cause::AuthRejected.as_str()
     }
 
     /// Another machine than before answers under the name.

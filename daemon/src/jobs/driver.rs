@@ -122,11 +122,14 @@ impl Driver {
     /// Drives the job until it has ended or the daemon ends.
     pub(super) async fn run(mut self) {
         let end = self.jobs.app().shutdown.token();
-        let id = self.job.id;
         tokio::select! {
             // Nothing is lost: the row says where the next daemon goes on.
-            () = end.cancelled() => {}
-            () = self.drive() => self.jobs.forget(id),
+            () = end.cancelled() => return,
+            () = self.drive() => {}
+        }
+        // Of a job that was let go of, the registry may have another driver by now.
+        if !self.is_let_go() {
+            self.jobs.forget(self.job.id);
         }
     }
 
@@ -140,8 +143,8 @@ impl Driver {
         }
         let mut backoff = Backoff::default();
         loop {
-            if self.host().is_none() {
-                // It was removed, and the row with it.
+            if self.host().is_none() || self.is_let_go() {
+                // Its host was removed, and the row with it.
                 return;
             }
             let problem = match self.follow().await {
@@ -190,6 +193,11 @@ impl Driver {
         }
     }
 
+    /// Whether nobody can ask for it any more: its host was removed, and perhaps added again since.
+    fn is_let_go(&self) -> bool {
+        self.inbox.is_closed()
+    }
+
     fn host(&self) -> Option<Arc<Host>> {
         self.jobs.app().hosts.get(&self.job.host)
     }
@@ -198,7 +206,7 @@ impl Driver {
     async fn wait_for_link(&mut self, host: &Host) {
         loop {
             tokio::select! {
-                () = host.up() => return,
+                _up_or_removed = host.up() => return,
                 Some(command) = self.inbox.recv() => self.obey(command).await,
             }
         }
@@ -239,10 +247,18 @@ impl Driver {
                     host.up().await;
                 }
             };
+            let removed = async {
+                match &host {
+                    Some(host) => host.removed().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 biased;
                 Some(command) = self.inbox.recv() => self.obey(command).await,
                 () = ready => return true,
+                // Whoever goes on sees that it is gone.
+                () = removed => return true,
             }
         }
     }

@@ -8,7 +8,10 @@ use outlast_model::job::{Job, JobState};
 use tokio::sync::watch;
 
 use super::Jobs;
-use crate::logs::{self, Sink, Start, Stop};
+use crate::{
+    logs::{self, Sink, Start, Stop},
+    rpc::status::failure,
+};
 
 /// What a client wants of a log.
 #[derive(Debug, Clone, Copy)]
@@ -76,12 +79,15 @@ async fn follow(
     reading: Reading,
     sink: &Sink<ReadJobLogResponse>,
 ) -> Result<(), Stop> {
+    let host = jobs.app().hosts.get(&job.host);
+    // Somebody waits for what happens there.
+    let _following = host.as_ref().map(|host| host.follow());
     let mut view = jobs.watch(job.id);
     if view.is_none() && job.state.is_live() {
         // It ended since its row was read.
         job = jobs.reread(job).await;
     }
-    let mut link = jobs.app().hosts.get(&job.host).map(|host| host.view());
+    let mut link = host.as_ref().map(|host| host.view());
     let mut shown = None;
     let mut reader = None;
     let mut watch = None;
@@ -120,7 +126,14 @@ async fn follow(
         hot = true;
         tokio::select! {
             () = written(&mut watch) => {}
-            () = changed(&mut view) => {}
+            known = changed(&mut view) => if !known && job.state.is_live() {
+                // Its driver let go of it: it has ended, its host was removed, or the daemon ends.
+                match jobs.app().store.job(job.id).await {
+                    Ok(Some(now)) => job = now,
+                    Ok(None) => return sink.send(Err(gone(jobs, &job).into_status())).await,
+                    Err(error) => return sink.send(Err(failure(error).into_status())).await,
+                }
+            },
             () = link_changed(&mut link) => {}
         }
     }
@@ -146,15 +159,30 @@ async fn written(watch: &mut Option<outlast_helper::watch::Watch>) {
     }
 }
 
-async fn changed(view: &mut Option<watch::Receiver<Arc<Job>>>) {
-    if let Some(live) = view
-        && live.changed().await.is_ok()
-    {
-        return;
+/// Why there is nothing to follow any more: the job is not known any more, most likely because its host was removed.
+fn gone(jobs: &Jobs, job: &Job) -> Error {
+    if jobs.app().hosts.get(&job.host).is_some() {
+        return super::not_found(&job.id.to_string());
     }
-    // The driver is gone and has published the end, or the daemon is ending.
-    *view = None;
-    std::future::pending::<()>().await;
+    let name = &job.host;
+    Error::new(
+        ErrorKind::NotFound,
+        format!("host {name} was removed; the job goes on there"),
+    )
+    .with_hint(format!("outlast host add {name} ADDRESS brings it back"))
+    .about(name)
+}
+
+/// Waits for word of the job's driver. False, once: the driver is gone.
+async fn changed(view: &mut Option<watch::Receiver<Arc<Job>>>) -> bool {
+    let Some(live) = view else {
+        return std::future::pending().await;
+    };
+    let known = live.changed().await.is_ok();
+    if !known {
+        *view = None;
+    }
+    known
 }
 
 async fn link_changed(link: &mut Option<watch::Receiver<crate::hosts::HostView>>) {

@@ -311,6 +311,9 @@ impl Jobs {
         if job.state.is_ended() {
             return Ok(job);
         }
+        let host = self.inner.app.hosts.get(&job.host);
+        // Somebody waits for what happens there.
+        let _following = host.as_ref().map(|host| host.follow());
         if let Some(mut view) = self.watch(job.id) {
             match view.wait_for(|job| job.state.is_ended()).await {
                 Ok(ended) => return Ok(Job::clone(&ended)),

@@ -9,6 +9,7 @@ use outlast_client::{
 };
 use outlast_model::{
     admission,
+    host::{Removal, RemovalKind},
     id::Id,
     job::{Job, JobState, TimeMs},
 };
@@ -185,12 +186,16 @@ impl Jobs {
     /// Remembers which directories are to go on other machines. It is done when such a machine is there, whatever
     /// happens until then.
     async fn note_removals(&self, jobs: &[v1::Job]) -> Result<(), Error> {
-        let mut by_host: BTreeMap<&str, Vec<Id>> = BTreeMap::new();
+        let mut by_host: BTreeMap<&str, Vec<Removal>> = BTreeMap::new();
         for job in jobs.iter().filter(|job| job.host != LOCAL) {
-            by_host.entry(&job.host).or_default().push(id_of(job)?);
+            let removal = Removal {
+                kind: RemovalKind::Job,
+                id: id_of(job)?,
+            };
+            by_host.entry(&job.host).or_default().push(removal);
         }
-        for (host, ids) in by_host {
-            let noted = self.app().store.add_removals(host, &ids).await;
+        for (host, removals) in by_host {
+            let noted = self.app().store.add_removals(host, &removals).await;
             noted.map_err(failure)?;
         }
         Ok(())

@@ -13,7 +13,7 @@ use outlast_model::{
     job::JobState,
     session::SessionState,
 };
-use outlast_store::SessionFilter;
+use outlast_store::{Forgotten, RemovedHost, SessionFilter};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
@@ -65,8 +65,10 @@ impl Hosts {
             route,
             created_at: now_ms(),
             machine_id: None,
+            seen: None,
         };
-        let host = self.app.hosts.add(new, once.as_ref()).await.map_err(failure)?;
+        let hosts = self.app.hosts.change().await;
+        let host = hosts.add(new, once.as_ref()).await.map_err(failure)?;
         let view = host.view().borrow().clone();
         Ok(AddHostResponse {
             host: Some(message(&self.app, &host, &view).await?),
@@ -83,34 +85,24 @@ impl Hosts {
                 "`local` is this machine and is always there",
             ));
         }
-        let store = &self.app.store;
-        let done_before = match &once {
-            Some(once) => store.find_request(once).await.map_err(failure)?.is_some(),
-            None => false,
+        let there = if request.dry_run {
+            if self.app.hosts.get(&name).is_none() {
+                return Err(failure(unknown_host(&name)));
+            }
+            self.app.store.count_on_host(&name).await.map_err(failure)?
+        } else {
+            let hosts = self.app.hosts.change().await;
+            let removed = hosts.remove(&name, request.force, once.as_ref()).await;
+            match removed.map_err(failure)? {
+                RemovedHost::Now { forgotten, ids } => {
+                    self.work.forget_host(&name, ids).await;
+                    forgotten
+                }
+                RemovedHost::Before(forgotten) => forgotten,
+                RemovedHost::InUse(there) => return Err(in_use(&name, there)),
+                RemovedHost::Absent => return Err(failure(unknown_host(&name))),
+            }
         };
-        if self.app.hosts.get(&name).is_none() && !done_before {
-            return Err(failure(unknown_host(&name)));
-        }
-        let there = store.count_on_host(&name).await.map_err(failure)?;
-        if (there.live_jobs > 0 || there.live_sessions > 0) && !request.force && !request.dry_run {
-            let message = format!(
-                "host {name} has {} live jobs and {} live sessions",
-                there.live_jobs, there.live_sessions
-            );
-            return Err(Error::new(ErrorKind::WrongState, message)
-                .with_hint(format!(
-                    "outlast host remove {name} --force forgets them; they go on there"
-                ))
-                .about(name));
-        }
-        if !request.dry_run {
-            self.app
-                .hosts
-                .remove(&name, once.as_ref())
-                .await
-                .map_err(failure)?;
-            self.work.forget_host(&name);
-        }
         Ok(RemoveHostResponse {
             live_jobs: there.live_jobs,
             jobs: there.jobs,
@@ -128,13 +120,25 @@ impl Hosts {
             .hosts
             .get(&request.host)
             .ok_or_else(|| failure(unknown_host(&request.host)))?;
-        let changed_files = check::trust(&host, &request.fingerprint).await?;
+        let changed_files = check::trust(&host, self.app.hosts.agent(), &request.fingerprint).await?;
         let view = host.view().borrow().clone();
         Ok(TrustHostResponse {
             host: Some(message(&self.app, &host, &view).await?),
             changed_files,
         })
     }
+}
+
+fn in_use(name: &str, there: Forgotten) -> Error {
+    let message = format!(
+        "host {name} has {} live jobs and {} live sessions",
+        there.live_jobs, there.live_sessions
+    );
+    Error::new(ErrorKind::WrongState, message)
+        .with_hint(format!(
+            "outlast host remove {name} --force forgets them; they go on there"
+        ))
+        .about(name)
 }
 
 fn ssh_route(ssh: v1::SshAddress) -> Result<SshRoute, Error> {
@@ -363,6 +367,16 @@ async fn running(app: &App, host: &str) -> Result<Running, Failure> {
         sessions: u32::try_from(sessions).unwrap_or(u32::MAX),
         jobs: u32::try_from(jobs.count()).unwrap_or(u32::MAX),
     })
+}
+
+/// What clients who follow a link are told of it.
+#[must_use]
+pub fn link_change(view: &HostView) -> v1::LinkChange {
+    let trouble = view.trouble.as_ref().filter(|_| view.link != Link::Up);
+    v1::LinkChange {
+        link: link(view.link).into(),
+        error: trouble.map(|trouble| trouble.message.clone()),
+    }
 }
 
 /// The word on the wire for a link.

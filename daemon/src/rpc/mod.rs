@@ -9,6 +9,7 @@ pub mod event;
 pub mod handshake;
 pub mod host;
 pub mod job;
+pub mod relay;
 pub mod request;
 pub mod session;
 pub mod status;

@@ -103,9 +103,9 @@ impl Sessions {
             .sessions
             .peek(&session, request.ansi, request.history_lines)
             .await?;
-        let size = (screen.columns > 0 && screen.rows > 0).then_some(TerminalSize {
-            columns: screen.columns,
-            rows: screen.rows,
+        let size = screen.size.map(|size| TerminalSize {
+            columns: size.columns,
+            rows: size.rows,
         });
         Ok(PeekSessionResponse {
             screen: screen.screen,

@@ -10,9 +10,8 @@ use outlast_client::{
         self, AttachStart, Size, attach_session_request::Event as Down, attach_session_response::Event as Up,
     },
     v1::{
-        AttachEnd, AttachEndReason, AttachLink, AttachOpen, AttachOpened, AttachSessionRequest,
-        AttachSessionResponse, Error, ErrorKind, TerminalSize, attach_session_request::Event as In,
-        attach_session_response::Event as Out,
+        AttachEnd, AttachEndReason, AttachOpened, AttachSessionRequest, AttachSessionResponse, Error,
+        ErrorKind, TerminalSize, attach_session_request::Event as In, attach_session_response::Event as Out,
     },
 };
 use outlast_helper::spool::State;
@@ -24,18 +23,15 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{Sessions, View};
+use super::{Sessions, View, driver::COPY_WITHIN};
 use crate::{
-    hosts::{Host, LOCAL, Link},
+    hosts::{Host, HostView, LOCAL, Link},
     refusal,
-    rpc::{host, status::failure},
+    rpc::{host, relay, status::failure},
 };
 
 /// Messages that may wait on either way: enough to keep both ends busy, little enough that Ctrl-C is felt at once.
 pub const QUEUE: usize = 8;
-
-/// How long the client may take to say what it wants.
-const OPEN_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long the end of a program may take to be known once its terminal has gone. Without it, it was the user who
 /// left.
@@ -57,29 +53,27 @@ pub type Answers = mpsc::Sender<Result<AttachSessionResponse, Status>>;
 /// Serves one attachment to its end.
 pub async fn serve(sessions: Sessions, input: Streaming<AttachSessionRequest>, answers: Answers) {
     let shutdown = sessions.app().shutdown.clone();
-    let result = tokio::select! {
-        () = answers.closed() => return,
-        status = shutdown.ended() => Err(status),
-        result = relay(&sessions, input, &answers) => result,
+    let work = async {
+        let end = serve_one(&sessions, input, &answers).await?;
+        Ok(message(Out::End(end)))
     };
-    let last = match result {
-        Ok(end) => Ok(message(Out::End(end))),
-        Err(status) => Err(status),
-    };
-    // The client may have gone.
-    let _ = answers.send(last).await;
+    relay::to_the_end(&shutdown, &answers, work).await;
 }
 
 fn message(event: Out) -> AttachSessionResponse {
     AttachSessionResponse { event: Some(event) }
 }
 
-async fn relay(
+async fn serve_one(
     sessions: &Sessions,
     mut input: Streaming<AttachSessionRequest>,
     answers: &Answers,
 ) -> Result<AttachEnd, Status> {
-    let open = opening(&mut input).await?;
+    let open = |message: AttachSessionRequest| match message.event {
+        Some(In::Open(open)) => Some(open),
+        _ => None,
+    };
+    let open = relay::opening(&mut input, "an attachment begins with `open`", open).await?;
     let session = sessions
         .resolve_made(&open.session)
         .await
@@ -106,23 +100,19 @@ async fn relay(
         };
         let sent = answers.send(Ok(message(Out::Opened(opened)))).await;
         sent.map_err(|_gone| Status::cancelled("the client went away"))?;
-        say_link(&host, answers).await?;
-        if !returned(&host, &mut start, &mut input).await? {
-            return end(sessions, &session, true).await;
+        if !returned(&host, &mut start, &mut input, answers).await? {
+            return end(sessions, &session, Over::Left).await;
         }
-        say_link(&host, answers).await?;
         back = true;
     }
     loop {
         match attached(sessions, &session, &host, &mut start, &mut input, answers, back).await? {
-            Round::Over { left } => return end(sessions, &session, left).await,
+            Round::Over(why) => return end(sessions, &session, why).await,
             Round::Away => host.doubt().await,
         }
-        say_link(&host, answers).await?;
-        if !returned(&host, &mut start, &mut input).await? {
-            return end(sessions, &session, true).await;
+        if !returned(&host, &mut start, &mut input, answers).await? {
+            return end(sessions, &session, Over::Left).await;
         }
-        say_link(&host, answers).await?;
         back = true;
     }
 }
@@ -149,10 +139,21 @@ async fn there(host: &Host) -> Result<bool, Error> {
 
 /// How one connection of the terminal ended.
 enum Round {
-    /// The attachment is over. `left`: because the client wanted so.
-    Over { left: bool },
+    /// The attachment is over.
+    Over(Over),
     /// The way to the host broke.
     Away,
+}
+
+/// Why an attachment is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Over {
+    /// The client wanted so.
+    Left,
+    /// The program has ended; the helper says so.
+    Ended,
+    /// The terminal was let go of. Whether the program ended or somebody left by tmux's own keys has to be found out.
+    LetGo,
 }
 
 /// Attaches, and passes on what comes either way. `back`: after the way to the host broke.
@@ -176,12 +177,13 @@ async fn attached(
         Err(status) if host.is_cut_off(&status) => return Ok(Round::Away),
         // What ended while the host was away has an end to tell.
         Err(_refused) if back && settled(sessions, session).await.state.is_ended() => {
-            return Ok(Round::Over { left: false });
+            return Ok(Round::Over(Over::Ended));
         }
         Err(status) => return Err(failure(status).into_status()),
     };
     let mut left = false;
     let mut over = false;
+    let mut told = Over::LetGo;
     let ended = long_ended(sessions, session);
     tokio::pin!(ended);
     // Input has a task's worth of its own: output must flow while the helper takes no input.
@@ -215,39 +217,66 @@ async fn attached(
                         session: Some(sessions.message(session)),
                     }),
                     Some(Up::Output(bytes)) => Out::Output(bytes),
-                    Some(Up::Ended(_)) | None => break,
+                    Some(Up::Ended(ended)) => {
+                        if ended {
+                            told = Over::Ended;
+                        }
+                        break;
+                    }
+                    None => break,
                 };
                 let sent = answers.send(Ok(message(answer))).await;
                 sent.map_err(|_gone| Status::cancelled("the client went away"))?;
             }
         }
     }
-    Ok(Round::Over { left })
+    Ok(Round::Over(if left { Over::Left } else { told }))
 }
 
 /// Tells the client how the link is.
-async fn say_link(host: &Host, answers: &Answers) -> Result<(), Status> {
-    let view = host.view().borrow().clone();
-    let trouble = view.trouble.filter(|_| view.link != Link::Up);
-    let link = AttachLink {
-        link: host::link(view.link).into(),
-        error: trouble.map(|trouble| trouble.message),
-    };
-    let sent = answers.send(Ok(message(Out::Link(link)))).await;
+async fn say_link(view: &HostView, answers: &Answers) -> Result<(), Status> {
+    let sent = answers
+        .send(Ok(message(Out::Link(host::link_change(view)))))
+        .await;
     sent.map_err(|_gone| Status::cancelled("the client went away"))
 }
 
-/// Waits until the host is there again. False: the client left first. What is typed meanwhile is refused.
+/// Waits until the host is there again, and tells the client how the link is meanwhile. False: the client left first. What
+/// is typed meanwhile is refused.
+///
+/// # Errors
+/// When only a person can bring the host back, or it was removed.
 async fn returned(
     host: &Host,
     start: &mut AttachStart,
     input: &mut Streaming<AttachSessionRequest>,
+    answers: &Answers,
 ) -> Result<bool, Status> {
-    let up = host.up();
-    tokio::pin!(up);
+    let mut view = host.view();
+    let mut told = None;
     loop {
+        if host.is_removed() {
+            return Err(removed(host));
+        }
+        let now = view.borrow_and_update().clone();
+        let word = (
+            now.link,
+            now.trouble.as_ref().map(|trouble| trouble.message.clone()),
+        );
+        if told.as_ref() != Some(&word) {
+            say_link(&now, answers).await?;
+            told = Some(word);
+        }
+        if now.link == Link::Up {
+            return Ok(true);
+        }
+        if now.link.is_stuck() {
+            return Err(host::not_connected(host.name(), &now).into_status());
+        }
         tokio::select! {
-            () = &mut up => return Ok(true),
+            biased;
+            () = host.removed() => {}
+            Ok(()) = view.changed() => {}
             message = input.message() => match message?.map(|message| message.event) {
                 Some(Some(In::Resize(to))) => start.size = Some(size(Some(to))?),
                 Some(Some(In::Input(_) | In::Open(_)) | None) => {}
@@ -257,17 +286,16 @@ async fn returned(
     }
 }
 
-/// The first message of a client.
-async fn opening(input: &mut Streaming<AttachSessionRequest>) -> Result<AttachOpen, Status> {
-    let first = tokio::time::timeout(OPEN_DEADLINE, input.message()).await;
-    let first = match first {
-        Ok(first) => first?,
-        Err(_late) => None,
-    };
-    match first.and_then(|first| first.event) {
-        Some(In::Open(open)) => Ok(open),
-        _ => Err(Error::new(ErrorKind::Usage, "an attachment begins with `open`").into_status()),
-    }
+/// What somebody hears who is attached to a session of a host that is removed.
+fn removed(host: &Host) -> Status {
+    let name = host.name();
+    Error::new(
+        ErrorKind::NotFound,
+        format!("host {name} was removed; the session goes on there"),
+    )
+    .with_hint(format!("outlast host add {name} ADDRESS brings it back"))
+    .about(name)
+    .into_status()
 }
 
 /// Passes the client's input on and keeps the size for the next time. Returns when the client leaves, and only then.
@@ -321,14 +349,15 @@ async fn long_ended(sessions: &Sessions, session: &Session) {
 }
 
 /// Why the attachment ended.
-async fn end(sessions: &Sessions, session: &Session, left: bool) -> Result<AttachEnd, Status> {
-    let now = if left {
-        current(sessions, session)
-    } else {
-        settled(sessions, session).await
+async fn end(sessions: &Sessions, session: &Session, why: Over) -> Result<AttachEnd, Status> {
+    let now = match why {
+        Over::Left => current(sessions, session),
+        // The row says so once the rest of the log is here, which takes its time on a slow line.
+        Over::Ended => ended_within(sessions, session, COPY_WITHIN).await,
+        Over::LetGo => settled(sessions, session).await,
     };
     let reason = match now.state {
-        _ if left => AttachEndReason::Detached,
+        _ if why == Over::Left => AttachEndReason::Detached,
         SessionState::Lost => AttachEndReason::Lost,
         state if state.is_ended() => AttachEndReason::Exited,
         _ => AttachEndReason::Detached,
@@ -341,14 +370,19 @@ async fn end(sessions: &Sessions, session: &Session, left: bool) -> Result<Attac
 
 /// The session as it is once it is clear whether its program ended together with the terminal.
 async fn settled(sessions: &Sessions, session: &Session) -> Session {
-    let Ok(mut view) = sessions.watch(session) else {
-        return session.clone();
-    };
     // A user who leaves leaves the screen behind; without one the end is on its way, whatever the directory says yet.
     let patience = if runs(sessions, session) && sessions.peek(session, false, 0).await.is_ok() {
         END_PATIENCE
     } else {
         END_DEADLINE
+    };
+    ended_within(sessions, session, patience).await
+}
+
+/// The session as it is once the end of its run is known, or after so long.
+async fn ended_within(sessions: &Sessions, session: &Session, patience: Duration) -> Session {
+    let Ok(mut view) = sessions.watch(session) else {
+        return session.clone();
     };
     let over = view.wait_for(|view| view.session.state.is_ended() || view.session.run != session.run);
     match tokio::time::timeout(patience, over).await {

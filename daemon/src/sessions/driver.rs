@@ -7,7 +7,8 @@
 //! ```
 //!
 //! On another machine the log is copied along to where it is read here; while that machine is away the session keeps its
-//! state, and the driver waits for the link.
+//! state, and the driver waits for the link. A session that is removed meanwhile is forgotten at once, and goes there when
+//! the machine is back.
 //!
 //! Intents (stop, the next run, deletion) are in the row before anything is done about them, so whoever drives the
 //! session next goes on with them. Starting a run that was started before does nothing.
@@ -16,13 +17,14 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use outlast_client::{
     helper_v1::{
-        DeleteSessionRequest, StartSessionRequest, StopSessionRequest, WatchSessionRequest,
+        DeleteSessionRequest, Size, StartSessionRequest, StopSessionRequest, WatchSessionRequest,
         WatchSessionResponse,
     },
-    v1::Error,
+    v1::{Error, ErrorKind},
 };
 use outlast_model::{
-    admission::{self, Ending, Removal},
+    admission::{self, Ending},
+    host::{Removal, RemovalKind},
     job::TimeMs,
     session::{Session, SessionState},
 };
@@ -40,6 +42,7 @@ use super::{
 };
 use crate::{
     app::now_ms,
+    arrival,
     hosts::Host,
     jobs::outcome,
     mirror, refusal,
@@ -112,7 +115,7 @@ pub(super) struct Driver {
 struct Changed;
 
 /// How long the rest of a log may take to arrive after the program has ended; then the copy begins anew where it ends.
-const COPY_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const COPY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A log that is being copied. Absent: it is read in place, or is all there.
 type Copying = Option<Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>>;
@@ -152,18 +155,30 @@ impl Driver {
     async fn drive(&mut self) {
         let mut backoff = Backoff::default();
         loop {
-            let Some(host) = self.host() else {
-                // It was removed, and the row with it.
+            let Some(host) = self.host().filter(|_| !self.inbox.is_closed()) else {
+                // Its host was removed, and the row with it; perhaps it was added again since.
                 return;
             };
-            if (self.session.deleting || !self.session.state.is_ended()) && !host.is_up() {
+            if self.session.deleting && !host.is_up() {
+                match self.remove_away(&host).await {
+                    Ok(()) => return,
+                    Err(error) => {
+                        tracing::warn!(session = %self.session.name, error = %error.message, "forgetting a session whose host is away; trying again");
+                        self.pause(backoff.pause()).await;
+                    }
+                }
+                continue;
+            }
+            if !self.session.state.is_ended() && !host.is_up() {
                 self.wait_for_link(&host).await;
                 backoff = Backoff::default();
                 continue;
             }
             if self.session.deleting {
-                match self.remove().await {
+                match self.remove(&host).await {
                     Ok(()) => return,
+                    // It is forgotten here then, and goes there later.
+                    Err(_broken) if !host.is_up() => {}
                     Err(error) => {
                         tracing::warn!(session = %self.session.name, error = %error.message, "removing a session; trying again");
                         self.pause(backoff.pause()).await;
@@ -202,16 +217,13 @@ impl Driver {
         self.sessions.app().hosts.get(&self.session.host)
     }
 
-    /// Waits until the host is connected, while wishes are still heard. Nobody is attached meanwhile, and a removal is
-    /// answered: it is on disk, and done when the host is there.
+    /// Waits until the host is connected, while wishes are still heard. Nobody is attached meanwhile. A removal does not
+    /// wait.
     async fn wait_for_link(&mut self, host: &Host) {
         self.quiet();
-        loop {
-            if self.session.deleting {
-                self.answer_removals();
-            }
+        while !self.session.deleting {
             tokio::select! {
-                () = host.up() => return,
+                _up_or_removed = host.up() => return,
                 Some(command) = self.inbox.recv() => self.obey(command).await,
             }
         }
@@ -255,9 +267,9 @@ impl Driver {
                     Some(report) => {
                         if judge::is_over(&self.session, &report) && copying.is_some() {
                             // Who reads the log takes the end of the session for the end of the log.
-                            let rest = tokio::time::timeout(COPY_WITHIN, copied(&mut copying)).await;
-                            copying = None;
-                            rest.unwrap_or_else(|_late| Err(Status::unavailable("the rest of the log is late")))?;
+                            if !self.copy_rest(&mut copying).await? {
+                                return Ok(Changed);
+                            }
                         }
                         self.take(&report).await;
                     }
@@ -269,6 +281,31 @@ impl Driver {
             }
         }
         Ok(Changed)
+    }
+
+    /// Waits for the rest of a log, while wishes are still heard. False: something else is wanted of the session meanwhile.
+    async fn copy_rest(&mut self, copying: &mut Copying) -> Result<bool, Status> {
+        let run = self.session.run;
+        let late = sleep_until(Instant::now() + COPY_WITHIN);
+        tokio::pin!(late);
+        loop {
+            tokio::select! {
+                done = copied(copying) => {
+                    *copying = None;
+                    return done.map(|()| true);
+                }
+                () = &mut late => {
+                    *copying = None;
+                    return Err(Status::unavailable("the rest of the log is late"));
+                }
+                Some(command) = self.inbox.recv() => {
+                    self.obey(command).await;
+                    if self.session.deleting || self.session.run != run {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
     }
 
     /// The copying of the log of a session on another machine.
@@ -316,8 +353,10 @@ impl Driver {
             id: id.to_string(),
             spec_json: spec_json.into(),
             run,
-            columns: columns.into(),
-            rows: rows.into(),
+            size: Some(Size {
+                columns: columns.into(),
+                rows: rows.into(),
+            }),
             use_restart_command: run > 1 && self.session.restart_command.is_some(),
         };
         // Not selected with the inbox: the helper bounds this, and half a start is nothing to build on.
@@ -399,7 +438,8 @@ impl Driver {
         {
             match self.inbox.recv().await {
                 Some(command) => self.obey(command).await,
-                None => std::future::pending().await,
+                // It was let go of together with its host.
+                None => return,
             }
             if self.session.stop_grace_ms.is_some() && self.session.state == SessionState::Broken {
                 self.session = judge::stopped_unstarted(&self.session, now_ms());
@@ -518,11 +558,11 @@ impl Driver {
                 Weighed::Write(Box::new(session.next_run()))
             }
             Wish::Delete { force } => match admission::delete(session, force).map_err(denied)? {
-                Removal::Accept => Weighed::Write(Box::new(Session {
+                admission::Removal::Accept => Weighed::Write(Box::new(Session {
                     deleting: true,
                     ..session.clone()
                 })),
-                Removal::AlreadyAsked => Weighed::Nothing { already: false },
+                admission::Removal::AlreadyAsked => Weighed::Nothing { already: false },
             },
         })
     }
@@ -571,19 +611,45 @@ impl Driver {
     }
 
     /// Removes all of it: terminal and directory, spec, row.
-    async fn remove(&mut self) -> Result<(), Error> {
-        let host = self.sessions.host(&self.session.host)?;
+    async fn remove(&mut self, host: &Host) -> Result<(), Error> {
         let id = self.session.id;
+        let mut client = host.client();
         let request = DeleteSessionRequest { id: id.to_string() };
-        match host.client().delete_session(request).await {
-            Err(status) if status.code() != Code::NotFound => return Err(failure(status)),
+        match super::answered(host, client.delete_session(request)).await {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         self.sessions.spec_file(move |specs| specs.remove(id)).await?;
-        let app = self.sessions.app();
-        app.store.delete_session(id).await.map_err(failure)?;
+        let store = &self.sessions.app().store;
+        store.delete_session(id).await.map_err(failure)?;
+        self.removed().await;
+        Ok(())
+    }
+
+    /// Forgets a session whose host is away, and notes that it is to be removed there.
+    async fn remove_away(&mut self, host: &Host) -> Result<(), Error> {
+        let id = self.session.id;
+        self.sessions.spec_file(move |specs| specs.remove(id)).await?;
+        let store = self.sessions.app().store.clone();
+        store.delete_session_away(id).await.map_err(failure)?;
+        self.removed().await;
+        let kind = RemovalKind::Session;
+        // It may have come back before that was noted, and then nobody looks again.
+        if host.is_up()
+            && arrival::remove(&mut host.client(), Removal { kind, id })
+                .await
+                .is_ok()
+        {
+            let done = store.removal_done(host.name(), id).await;
+            done.map_err(failure)?;
+        }
+        Ok(())
+    }
+
+    /// What is left to do once the row is gone.
+    async fn removed(&mut self) {
         self.sessions.remove_copy(&self.session).await;
-        self.sessions.forget(id);
+        self.sessions.forget(self.session.id);
         self.answer_removals();
         // Those who asked meanwhile hear that it is gone.
         self.inbox.close();
@@ -591,7 +657,6 @@ impl Driver {
             let gone = super::not_found(self.session.name.as_str());
             let _ = command.reply.send(Err(gone));
         }
-        Ok(())
     }
 
     /// Answers those who wait for the removal.

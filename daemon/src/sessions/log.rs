@@ -55,6 +55,9 @@ async fn read(
     follow: bool,
     sink: &Sink<ReadSessionLogResponse>,
 ) -> Result<(), Stop> {
+    let host = sessions.host(&session.host).ok().filter(|_| follow);
+    // Somebody waits for what happens there.
+    let _following = host.as_ref().map(|host| host.follow());
     let mut view = match sessions.watch(session) {
         Ok(view) => view,
         Err(error) => return sink.send(Err(error.into_status())).await,

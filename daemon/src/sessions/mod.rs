@@ -48,6 +48,10 @@ use crate::{
 /// Wishes that may wait for one driver. It takes them at once unless the disk is slow; then those who ask wait.
 const INBOX: usize = 8;
 
+/// How long a helper may take over one answer at the terminal of a session, before the way to it is in doubt. It bounds what
+/// it does itself, but a way that swallows everything says nothing.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
 /// How long a verb waits for a session that is just being made.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -295,7 +299,7 @@ impl Sessions {
     }
 
     /// Removes a session with its screen and log; what still runs is ended first, but only with `force`. Answers
-    /// when it is gone.
+    /// when it is gone, or, where its host is away, forgotten here.
     ///
     /// # Errors
     /// When its program runs and `force` is not set, or nothing can be written.
@@ -481,6 +485,33 @@ impl Sessions {
     fn all(&self) -> MutexGuard<'_, HashMap<Id, Handle>> {
         // Nothing under this lock can panic half way through a change.
         self.inner.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The answer of a helper. On a way that swallows everything the caller is not left to wait until that is noticed.
+async fn answered<T>(
+    host: &Host,
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, Error> {
+    if host.is_local() {
+        return call.await.map(tonic::Response::into_inner).map_err(failure);
+    }
+    match tokio::time::timeout(ANSWER_WITHIN, call).await {
+        Ok(Ok(answer)) => Ok(answer.into_inner()),
+        Ok(Err(status)) => {
+            if host.is_cut_off(&status) {
+                host.doubt().await;
+            }
+            Err(failure(status))
+        }
+        Err(_late) => {
+            host.doubt().await;
+            let name = host.name();
+            let text = format!("host {name} did not answer within {} s", ANSWER_WITHIN.as_secs());
+            Err(Error::new(ErrorKind::Unreachable, text)
+                .with_hint(format!("outlast host check {name}"))
+                .about(name))
+        }
     }
 }
 

@@ -6,12 +6,18 @@ use outlast_client::{
 };
 use outlast_model::{
     admission::{self, Verb},
+    job::TimeMs,
     session::{Session, SessionState},
 };
 use outlast_store::Request;
 
 use super::Sessions;
-use crate::{refusal, rpc::status::failure};
+use crate::{
+    app::now_ms,
+    hosts::HostView,
+    refusal,
+    rpc::{host::not_connected, status::failure},
+};
 
 /// Most text in one go, bytes.
 const TEXT_MAX: usize = 1 << 20;
@@ -70,6 +76,8 @@ impl Sessions {
             return Ok(self.first_answer(session, recorded.outcome.as_deref()));
         }
         admission::reach(session, verb).map_err(|denial| refusal::denied(&denial, Some(session.id)))?;
+        // Before the request is recorded: one that was never tried can be repeated.
+        let host = self.reachable(&session.host)?;
         if let Some(request) = &request {
             let recorded = store
                 .record_request(request, &session.id.to_string(), None)
@@ -79,13 +87,13 @@ impl Sessions {
                 return Ok(self.first_answer(session, recorded.into_inner().outcome.as_deref()));
             }
         }
-        let mut client = self.reachable(&session.host)?.client();
+        let mut client = host.client();
         let sent = client.send_session(SendSessionRequest {
             id: session.id.to_string(),
             text: typing.text.into_bytes().into(),
             keys: typing.keys,
         });
-        let log_offset = sent.await.map_err(failure)?.into_inner().log_offset;
+        let log_offset = super::answered(&host, sent).await?.log_offset;
         if let Some(request) = request
             && let Err(error) = store
                 .set_request_outcome(&request.id, &log_offset.to_string())
@@ -112,18 +120,46 @@ impl Sessions {
         ansi: bool,
         history_lines: u32,
     ) -> Result<CaptureSessionResponse, Error> {
-        let mut client = self.reachable(&session.host)?.client();
+        let host = self.host(&session.host)?;
+        let log = format!(
+            "outlast session logs {} shows what it wrote until then",
+            session.name
+        );
+        if !host.is_up() {
+            // Somebody waits for it.
+            host.nudge();
+            let view = host.view().borrow().clone();
+            let error = not_connected(host.name(), &view);
+            let message = format!("{}; {}", error.message, last_seen(&view, now_ms()));
+            return Err(Error { message, ..error }.with_hint(log));
+        }
+        let mut client = host.client();
         let screen = client.capture_session(CaptureSessionRequest {
             id: session.id.to_string(),
             ansi,
             history_lines,
         });
-        match screen.await.map_err(failure) {
-            Ok(screen) => Ok(screen.into_inner()),
+        match super::answered(&host, screen).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Err(no_screen(session)),
-            Err(error) => Err(error),
+            Err(error) if error.kind() == ErrorKind::Unreachable => Err(error.with_hint(log)),
+            answer => answer,
         }
     }
+}
+
+/// How old everything is that is known of a host.
+fn last_seen(view: &HostView, now: TimeMs) -> String {
+    let Some(at) = view.observed_at else {
+        return "it was never seen yet".to_owned();
+    };
+    let seconds = now.saturating_sub(at).max(0) / 1000;
+    let age = match seconds {
+        ..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    };
+    format!("it was seen last {age} ago")
 }
 
 /// The screen went with the tmux server; the log is on disk.
@@ -152,6 +188,23 @@ mod tests {
             text: "x".repeat(text),
             keys: vec!["a".to_owned(); keys],
         }
+    }
+
+    #[test]
+    fn how_old_things_are_is_said_in_words_of_people() {
+        let seen = |at| {
+            let view = HostView {
+                observed_at: at,
+                ..HostView::default()
+            };
+            last_seen(&view, 1_000_000_000)
+        };
+        assert_eq!(seen(Some(999_995_000)), "it was seen last 5 s ago");
+        assert_eq!(seen(Some(999_700_000)), "it was seen last 5 min ago");
+        assert_eq!(seen(Some(982_000_000)), "it was seen last 5 h ago");
+        assert_eq!(seen(Some(568_000_000)), "it was seen last 5 days ago");
+        assert_eq!(seen(Some(2_000_000_000)), "it was seen last 0 s ago");
+        assert_eq!(seen(None), "it was never seen yet");
     }
 
     #[test]

@@ -101,6 +101,9 @@ async fn look(
     let dir = sessions
         .spool_dir(session)
         .map_err(|error| failure(error).into_status())?;
+    let host = sessions.host(&session.host).map_err(Error::into_status)?;
+    // Somebody waits for what happens there.
+    let _following = host.follow();
     let (matching, start) = match condition {
         Condition::Exited => (None, None),
         Condition::Output { matching, from } => (matching, Some(from)),

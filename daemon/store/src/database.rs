@@ -14,6 +14,7 @@ pub(crate) const APPLICATION_ID: i32 = 0x6f75_746c;
 pub(crate) const STEPS: &[&str] = &[
     include_str!("../migrations/0001_spine.sql"),
     include_str!("../migrations/0002_hosts.sql"),
+    include_str!("../migrations/0003_away.sql"),
 ];
 
 /// Pages a connection keeps, in KiB (negative: KiB, not pages). The whole daemon has 15 MB, and the hot part of the

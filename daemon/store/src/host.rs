@@ -2,7 +2,7 @@
 
 use outlast_model::{
     event::{Kind, NewEvent},
-    host::{Host, Route, SshRoute},
+    host::{Host, Removal, Route, Seen, SshRoute},
     id::Id,
 };
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// The columns of a host, in the order of [`host`].
-const HOST: &str =
-    "name, destination, user, port, identities, jump, carrier, command, created_at, machine_id";
+const HOST: &str = "name, destination, user, port, identities, jump, carrier, command, created_at, machine_id, seen_at, seen_os, \
+     seen_arch, seen_user, seen_helper_version, seen_tmux_version, seen_boot_id";
 
 /// What was forgotten together with a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,6 +31,52 @@ pub struct Forgotten {
     pub live_sessions: u32,
     /// All sessions.
     pub sessions: u32,
+}
+
+impl Forgotten {
+    /// Whether anything of it was live.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.live_jobs > 0 || self.live_sessions > 0
+    }
+
+    /// As it is kept with the request that removed it.
+    fn text(self) -> String {
+        format!(
+            "{} {} {} {}",
+            self.live_jobs, self.jobs, self.live_sessions, self.sessions
+        )
+    }
+
+    /// What was kept; nothing where that cannot be read.
+    fn from_text(text: &str) -> Self {
+        let mut numbers = text.split(' ').map(|number| number.parse().unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        Self {
+            live_jobs: next(),
+            jobs: next(),
+            live_sessions: next(),
+            sessions: next(),
+        }
+    }
+}
+
+/// What came of removing a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemovedHost {
+    /// It was removed now.
+    Now {
+        /// What went with it.
+        forgotten: Forgotten,
+        /// The ids of all of that.
+        ids: Vec<Id>,
+    },
+    /// The same request removed it before, with this. Whoever has the name by now is another.
+    Before(Forgotten),
+    /// It is still there, because it has live work and was not to be removed by force.
+    InUse(Forgotten),
+    /// There is none.
+    Absent,
 }
 
 impl Store {
@@ -63,6 +109,32 @@ impl Store {
             .await
     }
 
+    /// Remembers what was seen of a host.
+    pub async fn set_host_seen(&self, name: &str, seen: &Seen) -> Result<(), StoreError> {
+        let (name, seen) = (name.to_owned(), seen.clone());
+        self.writer()
+            .write("updating a host", false, move |connection| {
+                connection
+                    .prepare_cached(
+                        "UPDATE hosts SET seen_at = :at, seen_os = :os, seen_arch = :arch, seen_user = :user, \
+                         seen_helper_version = :helper, seen_tmux_version = :tmux, seen_boot_id = :boot \
+                         WHERE name = :name",
+                    )?
+                    .execute(named_params! {
+                        ":name": name,
+                        ":at": seen.at,
+                        ":os": seen.os,
+                        ":arch": seen.arch,
+                        ":user": seen.user,
+                        ":helper": seen.helper_version,
+                        ":tmux": seen.tmux_version,
+                        ":boot": seen.boot_id,
+                    })?;
+                Ok(())
+            })
+            .await
+    }
+
     /// All hosts but `local`, by name.
     pub async fn hosts(&self) -> Result<Vec<Host>, StoreError> {
         self.readers()
@@ -85,30 +157,29 @@ impl Store {
             .await
     }
 
-    /// Removes a host with all rows of its jobs and sessions and a `host.removed` event, durably. None: there was
-    /// none.
+    /// Removes a host with all rows of its jobs and sessions and a `host.removed` event, durably. One with live work
+    /// only by `force`. A repeated request removes nothing.
     pub async fn remove_host(
         &self,
         name: &str,
+        force: bool,
         request: Option<&Request>,
-    ) -> Result<Option<Forgotten>, StoreError> {
+    ) -> Result<RemovedHost, StoreError> {
         let (name, request) = (name.to_owned(), request.cloned());
         self.writer()
             .write("removing a host", true, move |connection| {
-                remove(connection, &name, request.as_ref())
+                remove(connection, &name, force, request.as_ref())
             })
             .await
     }
 
-    /// Remembers that directories on a host are to be removed when it is there, durably.
-    pub async fn add_removals(&self, host: &str, ids: &[Id]) -> Result<(), StoreError> {
-        let (host, ids) = (host.to_owned(), ids.to_vec());
+    /// Remembers what is to be removed on a host when it is there, durably.
+    pub async fn add_removals(&self, host: &str, removals: &[Removal]) -> Result<(), StoreError> {
+        let (host, removals) = (host.to_owned(), removals.to_vec());
         self.writer()
             .write("noting what is to be removed", true, move |connection| {
-                for id in ids {
-                    connection
-                        .prepare_cached("INSERT OR IGNORE INTO removals (host, id) VALUES (?1, ?2)")?
-                        .execute((&host, id.to_string()))?;
+                for removal in removals {
+                    add_removal(connection, &host, removal)?;
                 }
                 Ok(())
             })
@@ -116,15 +187,20 @@ impl Store {
     }
 
     /// What is to be removed on a host.
-    pub async fn removals(&self, host: &str) -> Result<Vec<Id>, StoreError> {
+    pub async fn removals(&self, host: &str) -> Result<Vec<Removal>, StoreError> {
         let host = host.to_owned();
         self.readers()
             .read("listing what is to be removed", move |connection| {
-                let ids = connection
-                    .prepare_cached("SELECT id FROM removals WHERE host = ?1")?
-                    .query_map([host], |row| rows::word(row, 0))?
+                let removals = connection
+                    .prepare_cached("SELECT kind, id FROM removals WHERE host = ?1")?
+                    .query_map([host], |row| {
+                        Ok(Removal {
+                            kind: rows::word(row, 0)?,
+                            id: rows::word(row, 1)?,
+                        })
+                    })?
                     .collect::<rusqlite::Result<Vec<_>>>()?;
-                Ok(ids)
+                Ok(removals)
             })
             .await
     }
@@ -227,16 +303,39 @@ fn count(connection: &Connection, name: &str) -> rusqlite::Result<Forgotten> {
         })
 }
 
-fn remove(connection: &Connection, name: &str, request: Option<&Request>) -> Result<Option<Forgotten>, Fail> {
+/// Notes one removal within the present transaction.
+pub(crate) fn add_removal(connection: &Connection, host: &str, removal: Removal) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO removals (host, kind, id) VALUES (?1, ?2, ?3)")?
+        .execute((host, removal.kind.as_str(), removal.id.to_string()))?;
+    Ok(())
+}
+
+fn remove(
+    connection: &Connection,
+    name: &str,
+    force: bool,
+    request: Option<&Request>,
+) -> Result<RemovedHost, Fail> {
     if let Some(request) = request
-        && request::earlier(connection, request)?.is_some()
+        && let Some(recorded) = request::earlier(connection, request)?
     {
-        return Ok(Some(Forgotten::default()));
+        let forgotten = recorded.outcome.as_deref().map(Forgotten::from_text);
+        return Ok(RemovedHost::Before(forgotten.unwrap_or_default()));
     }
     if by_name(connection, name)?.is_none() {
-        return Ok(None);
+        return Ok(RemovedHost::Absent);
     }
     let forgotten = count(connection, name)?;
+    if forgotten.is_live() && !force {
+        return Ok(RemovedHost::InUse(forgotten));
+    }
+    let ids = connection
+        .prepare_cached(
+            "SELECT id FROM jobs WHERE host = ?1 UNION ALL SELECT id FROM sessions WHERE host = ?1",
+        )?
+        .query_map([name], |row| rows::word(row, 0))?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
     for sql in [
         "DELETE FROM jobs WHERE host = ?1",
         "DELETE FROM sessions WHERE host = ?1",
@@ -252,9 +351,9 @@ fn remove(connection: &Connection, name: &str, request: Option<&Request>) -> Res
     };
     event::append(connection, &removed)?;
     if let Some(request) = request {
-        request::record(connection, request, name, None)?;
+        request::record(connection, request, name, Some(&forgotten.text()))?;
     }
-    Ok(Some(forgotten))
+    Ok(RemovedHost::Now { forgotten, ids })
 }
 
 fn host(row: &Row<'_>) -> rusqlite::Result<Host> {
@@ -274,5 +373,25 @@ fn host(row: &Row<'_>) -> rusqlite::Result<Host> {
         route,
         created_at: row.get(8)?,
         machine_id: row.get(9)?,
+        seen: seen(row)?,
     })
+}
+
+/// The columns from 10 on.
+fn seen(row: &Row<'_>) -> rusqlite::Result<Option<Seen>> {
+    let Some(at) = row.get(10)? else {
+        return Ok(None);
+    };
+    let text = |column: usize| -> rusqlite::Result<String> {
+        Ok(row.get::<_, Option<String>>(column)?.unwrap_or_default())
+    };
+    Ok(Some(Seen {
+        at,
+        os: text(11)?,
+        arch: text(12)?,
+        user: text(13)?,
+        helper_version: text(14)?,
+        tmux_version: row.get(15)?,
+        boot_id: text(16)?,
+    }))
 }

@@ -48,7 +48,7 @@ use tokio::sync::watch;
 pub use self::{
     error::StoreError,
     event::{EventPage, host_link_event, job_event, session_event},
-    host::Forgotten,
+    host::{Forgotten, RemovedHost},
     job::{JobFilter, Page},
     notice::Notice,
     request::{Created, Recorded, Request},

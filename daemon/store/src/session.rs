@@ -2,6 +2,7 @@
 
 use outlast_model::{
     event::NewEvent,
+    host::{Removal, RemovalKind},
     id::Id,
     session::{Session, SessionState},
 };
@@ -11,6 +12,7 @@ use crate::{
     Store,
     error::{Fail, StoreError},
     event::{self, session_event, session_removed},
+    host,
     request::{self, Created, Request},
     resolve::{self, Resolved},
     rows,
@@ -88,14 +90,22 @@ impl Store {
     pub async fn delete_session(&self, id: Id) -> Result<Option<Session>, StoreError> {
         self.writer()
             .write("removing a session", true, move |connection| {
-                let Some(session) = by_id(connection, id)? else {
-                    return Ok(None);
-                };
-                event::append(connection, &session_removed(&session))?;
-                connection
-                    .prepare_cached("DELETE FROM sessions WHERE id = ?1")?
-                    .execute([id.to_string()])?;
-                Ok(Some(session))
+                delete(connection, id)
+            })
+            .await
+    }
+
+    /// Removes a session as [`Self::delete_session`] does, whose machine is away: what there is of it there is noted in
+    /// the same transaction as a removal.
+    pub async fn delete_session_away(&self, id: Id) -> Result<Option<Session>, StoreError> {
+        self.writer()
+            .write("removing a session", true, move |connection| {
+                let session = delete(connection, id)?;
+                if let Some(session) = &session {
+                    let kind = RemovalKind::Session;
+                    host::add_removal(connection, &session.host, Removal { kind, id })?;
+                }
+                Ok(session)
             })
             .await
     }
@@ -123,6 +133,17 @@ impl Store {
             .read("listing sessions", move |connection| list(connection, &filter))
             .await
     }
+}
+
+fn delete(connection: &Connection, id: Id) -> Result<Option<Session>, Fail> {
+    let Some(session) = by_id(connection, id)? else {
+        return Ok(None);
+    };
+    event::append(connection, &session_removed(&session))?;
+    connection
+        .prepare_cached("DELETE FROM sessions WHERE id = ?1")?
+        .execute([id.to_string()])?;
+    Ok(Some(session))
 }
 
 fn one(connection: &Connection, sql: &str, key: &str) -> rusqlite::Result<Option<Session>> {

@@ -4,6 +4,7 @@ use std::{fs, path::Path};
 
 use outlast_model::{
     event::{Kind, NewEvent},
+    host::RemovalKind,
     id::Id,
     job::{Job, JobState},
     session::SessionState,
@@ -31,6 +32,7 @@ fn job(name: Option<&str>) -> Job {
 }
 
 const FIXTURE: &str = include_str!("../tests/fixtures/schema-1.sql");
+const FIXTURE_2: &str = include_str!("../tests/fixtures/schema-2.sql");
 
 /// The steps of today and one that is still to come.
 const LATER: &[&str] = &[
@@ -44,9 +46,13 @@ const BROKEN: &[&str] = &[
 ];
 
 fn fixture() -> TempDir {
+    fixture_of(FIXTURE)
+}
+
+fn fixture_of(sql: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let raw = Connection::open(dir.path().join("state.db")).unwrap();
-    raw.execute_batch(FIXTURE).unwrap();
+    raw.execute_batch(sql).unwrap();
     dir
 }
 
@@ -61,13 +67,16 @@ fn schema(path: &Path) -> Vec<Option<String>> {
 }
 
 #[test]
-fn the_first_step_is_as_it_was_released() {
-    let (released, dir) = (fixture(), tempfile::tempdir().unwrap());
-    drop(Store::open_with(dir.path(), &database::STEPS[..1]).unwrap());
-    assert_eq!(
-        schema(&dir.path().join("state.db")),
-        schema(&released.path().join("state.db"))
-    );
+fn steps_are_as_they_were_written() {
+    for (steps, sql) in [(1, FIXTURE), (2, FIXTURE_2)] {
+        let (written, dir) = (fixture_of(sql), tempfile::tempdir().unwrap());
+        drop(Store::open_with(dir.path(), &database::STEPS[..steps]).unwrap());
+        assert_eq!(
+            schema(&dir.path().join("state.db")),
+            schema(&written.path().join("state.db")),
+            "schema {steps}"
+        );
+    }
 }
 
 async fn assert_fixture_content(store: &Store) {
@@ -108,6 +117,23 @@ async fn a_database_of_schema_1_opens() {
     let Opened { store, notice } = Store::open(dir.path()).unwrap();
     assert_eq!(notice.is_some(), database::STEPS.len() > 1, "{notice:?}");
     assert_fixture_content(&store).await;
+}
+
+#[tokio::test]
+async fn a_database_of_schema_2_opens_with_its_hosts_and_removals() {
+    let dir = fixture_of(FIXTURE_2);
+    let Opened { store, notice } = Store::open(dir.path()).unwrap();
+    assert_eq!(notice.is_some(), database::STEPS.len() > 2, "{notice:?}");
+    assert_fixture_content(&store).await;
+    let hosts = store.hosts().await.unwrap();
+    assert_eq!(hosts.len(), 1);
+    assert_eq!(
+        (hosts[0].machine_id.as_deref(), &hosts[0].seen),
+        (Some("m-1"), &None)
+    );
+    let removals = store.removals("far").await.unwrap();
+    assert_eq!(removals.len(), 1);
+    assert_eq!(removals[0].kind, RemovalKind::Job);
 }
 
 #[tokio::test]

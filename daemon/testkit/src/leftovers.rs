@@ -15,7 +15,7 @@ use crate::Gone;
 
 /// Ends every process that belongs to the sandbox at `root`, and waits until they are gone. A process may start
 /// another while it is being ended, so this looks until nothing is found.
-pub(crate) fn end_all(root: &Path) {
+pub fn end_all(root: &Path) {
     for _round in 0..20 {
         let found = find(root);
         if found.is_empty() {

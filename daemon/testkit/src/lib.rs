@@ -6,7 +6,7 @@
 //! a screen to type on, and [`Sandbox::connect`] speaks the protocol directly.
 //!
 //! For hosts there are [`Sshd`], a real one; [`SshClient`], an `ssh` that sees nothing of the user's; [`Proxy`], a bad
-//! network; and [`NetHost`], an address of its own that can be cut off.
+//! network; [`NetHost`], an address of its own that can be cut off; and [`Accounts`], users with shells and homes.
 //!
 //! Refuses to start what is not there: without the programs or tmux a test fails and says what to do. Nothing here
 //! waits for time to pass; [`wait_until`] waits for facts.
@@ -18,6 +18,7 @@
     reason = "a test that cannot go on has failed, and a panic is how it says so"
 )]
 
+mod accounts;
 mod client;
 mod leftovers;
 mod limits;
@@ -36,12 +37,14 @@ mod sweep;
 mod terminal;
 mod wait;
 
+pub use accounts::Accounts;
 pub use client::Client;
+pub use leftovers::end_all;
 pub use limits::allow_open_files;
 pub use namespace::Namespace;
 pub use netns::NetHost;
 pub use process::Process;
-pub use programs::program;
+pub use programs::{far_helper, program};
 pub use proxy::Proxy;
 pub use pty::Pty;
 pub use random::Random;

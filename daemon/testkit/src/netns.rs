@@ -1,13 +1,18 @@
 //! A host with a network of its own: an address that can be cut off and comes back. Needs root.
 
 use std::{
-    net::Ipv4Addr,
+    fs,
+    net::{Ipv4Addr, Ipv6Addr},
     path::Path,
     process::{self, Command},
     sync::atomic::{AtomicU32, Ordering},
 };
 
 use crate::{DEADLINE, Random, Run, run};
+
+/// How the names of our namespaces begin. It is short because interface names hold 15 bytes: the rest are up to six
+/// digits of a process id, three of a number, and two letters.
+const PREFIX: &str = "oltk";
 
 /// A network namespace that is joined to this machine's by a pair of virtual interfaces. It is removed when dropped.
 #[derive(Debug)]
@@ -26,8 +31,7 @@ impl NetHost {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         sweep();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        // Interface names hold 15 bytes.
-        let name = format!("ol{:x}n{number:x}", process::id());
+        let name = name(process::id(), number);
         let mut random = Random::new(u64::from(process::id()) << 32 | u64::from(number));
         let (near, far) = loop {
             // Pairs of 10.192.0.0/10, which is private and rarely in use.
@@ -83,7 +87,66 @@ impl NetHost {
         self.within(&["link", "set", &format!("{}b", self.name), "down"]);
     }
 
-    /// Undoes [`NetHost::cut`] and [`NetHost::unplug`].
+    /// Loses so many of a hundred packets in each direction, at random.
+    pub fn lose(&self, percent: u8) {
+        let probability = (f64::from(percent) / 100.0).to_string();
+        let lost = [
+            "-m",
+            "statistic",
+            "--mode",
+            "random",
+            "--probability",
+            &probability,
+            "-j",
+            "DROP",
+        ];
+        for chain in ["INPUT", "OUTPUT"] {
+            self.iptables(&[&["-I", chain], &lost[..]].concat());
+        }
+    }
+
+    /// An IPv6 address there that everything goes to and nothing comes back from, as behind a network that carries only
+    /// the other family and does not say so.
+    ///
+    /// # Panics
+    /// When this system has no IPv6.
+    #[must_use]
+    pub fn swallowing(&self) -> Ipv6Addr {
+        let [_, b, c, d] = self.address.octets().map(u16::from);
+        let at = |last| Ipv6Addr::new(0xfd00, 0xa, b, c, d, 0, 0, last);
+        let (near, far, outside) = (at(1), at(2), format!("{}a", self.name));
+        // Containers often begin with it switched off; where it cannot be switched on the next step says so.
+        drop(fs::write(
+            format!("/proc/sys/net/ipv6/conf/{outside}/disable_ipv6"),
+            "0",
+        ));
+        ip(&[
+            "-6",
+            "addr",
+            "add",
+            &format!("{near}/64"),
+            "dev",
+            &outside,
+            "nodad",
+        ]);
+        // A neighbour that everybody is sure of and nobody is: packets leave and are heard of no more.
+        let nobody = "02:00:00:00:00:99";
+        ip(&[
+            "-6",
+            "neigh",
+            "add",
+            &far.to_string(),
+            "lladdr",
+            nobody,
+            "dev",
+            &outside,
+            "nud",
+            "permanent",
+        ]);
+        far
+    }
+
+    /// Undoes [`NetHost::cut`], [`NetHost::lose`] and [`NetHost::unplug`].
     pub fn heal(&self) {
         for chain in ["INPUT", "OUTPUT"] {
             self.iptables(&["-F", chain]);
@@ -130,15 +193,27 @@ impl Drop for NetHost {
 fn sweep() {
     for line in ask(&["netns", "list"]).out().lines() {
         let name = line.split(' ').next().unwrap_or_default();
-        let owner = name.strip_prefix("ol").and_then(|rest| rest.split_once('n'));
-        let owner = owner.and_then(|(pid, _)| u32::from_str_radix(pid, 16).ok());
-        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+        if owner(name).is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
             let mut command = Command::new("ip");
             command.args(["netns", "del", name]);
             // Another test may have done it meanwhile.
             drop(run(command, DEADLINE));
         }
     }
+}
+
+fn name(owner: u32, number: u32) -> String {
+    format!("{PREFIX}{owner:x}n{number:x}")
+}
+
+/// The process that made a namespace. None: it is none of ours.
+fn owner(name: &str) -> Option<u32> {
+    let (pid, number) = name.strip_prefix(PREFIX)?.split_once('n')?;
+    // Parsing takes signs and capitals too.
+    let is_hex =
+        |text: &str| !text.is_empty() && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_hex(number).then_some(())?;
+    u32::from_str_radix(pid, 16).ok().filter(|_| is_hex(pid))
 }
 
 fn ip(args: &[&str]) {
@@ -149,4 +224,31 @@ fn ask(args: &[&str]) -> Run {
     let mut command = Command::new("ip");
     command.args(args);
     run(command, DEADLINE).success()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_namespaces_are_taken_for_ours() {
+        for (pid, number) in [(1, 0), (0x0040_0000, 0xfff)] {
+            let name = name(pid, number);
+            assert!(name.len() < 15, "an interface cannot be called {name}a");
+            assert_eq!(owner(&name), Some(pid));
+        }
+        for other in [
+            "ol12n1",
+            "olan",
+            "oltkn1",
+            "oltk12",
+            "oltk12n",
+            "oltk+1n1",
+            "oltk1n+1",
+            "oltk12nat",
+            "oltkAn1",
+        ] {
+            assert_eq!(owner(other), None, "{other}");
+        }
+    }
 }

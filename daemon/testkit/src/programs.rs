@@ -2,6 +2,9 @@
 
 use std::{env, path::PathBuf};
 
+/// Names a directory with more programs of outlast.
+pub(crate) const LIBDIR: &str = "OUTLAST_LIBDIR";
+
 /// Path of one of the programs of this build (`outlast`, `outlastd`, `outlast-helper`).
 ///
 /// # Panics
@@ -12,6 +15,25 @@ pub fn program(name: &str) -> PathBuf {
     assert!(
         path.is_file(),
         "{} is not there: run `cargo build --workspace --bins` first (same profile as the tests)",
+        path.display()
+    );
+    path
+}
+
+/// Path of the helper that is sent to hosts of this machine's kind: the portable one in `$OUTLAST_LIBDIR`, where the tests
+/// are run with that, else the plain one of this build.
+///
+/// # Panics
+/// When it was not built.
+#[must_use]
+pub fn far_helper() -> PathBuf {
+    let Some(dir) = env::var_os(LIBDIR) else {
+        return program("outlast-helper");
+    };
+    let path = PathBuf::from(dir).join(format!("outlast-helper-{}-linux-musl", env::consts::ARCH));
+    assert!(
+        path.is_file(),
+        "{} is not there, and {LIBDIR} is set",
         path.display()
     );
     path

@@ -14,7 +14,7 @@ use rustix::{
     fs::{Mode, OFlags, open},
     process::Signal,
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
-    termios::{Termios, Winsize, tcgetattr, tcsetwinsize},
+    termios::{Action, Termios, Winsize, tcflow, tcgetattr, tcsetwinsize},
 };
 
 use crate::{DEADLINE, Gone};
@@ -102,6 +102,12 @@ impl Pty {
         self.seen.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What the program wrote so far, as text.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.seen()).into_owned()
+    }
+
     /// Waits until what the program wrote fits.
     ///
     /// # Panics
@@ -148,6 +154,14 @@ impl Pty {
     /// Gives the line another size.
     pub fn resize(&self, columns: u16, rows: u16) {
         set_size(&self.line, columns, rows);
+    }
+
+    /// Stops the line: from now on it takes nothing of what the program writes.
+    ///
+    /// # Panics
+    /// When the line is gone.
+    pub fn stop(&self) {
+        tcflow(&self.line, Action::OOff).expect("a terminal can be stopped");
     }
 
     /// Process id of the program.

@@ -174,8 +174,8 @@ impl Sandbox {
             .env_clear()
             .envs(self.environment())
             .current_dir(self.home());
-        // Coverage and backtraces are the test runner's business, and harmless inside.
-        for key in ["RUST_BACKTRACE", "LLVM_PROFILE_FILE"] {
+        // Coverage, backtraces and which helper is sent to hosts are the test runner's business, and harmless inside.
+        for key in ["RUST_BACKTRACE", "LLVM_PROFILE_FILE", programs::LIBDIR] {
             if let Some(value) = env::var_os(key) {
                 command.env(key, value);
             }

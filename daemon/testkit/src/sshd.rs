@@ -9,6 +9,7 @@ use std::{
     fmt::Write as _,
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    os::unix::fs::chown,
     path::{Path, PathBuf},
     process::Command,
     sync::{Mutex, PoisonError},
@@ -17,7 +18,7 @@ use std::{
 
 use rustix::process::Signal;
 
-use crate::{DEADLINE, Gone, NetHost, Process, SshClient, ssh::keygen, wait_until};
+use crate::{Accounts, DEADLINE, Gone, NetHost, Process, SshClient, ssh::keygen, wait_until};
 
 /// How often another port is tried when somebody took the chosen one first.
 const PORTS_TRIED: u32 = 20;
@@ -33,6 +34,10 @@ pub struct SshdOptions {
     keys: Vec<&'static str>,
     authorized: String,
     netns: Option<String>,
+    /// What starts it in a view of its own.
+    enter: Vec<String>,
+    /// Whom its files belong to, where that is another user.
+    owner: Option<u32>,
 }
 
 impl SshdOptions {
@@ -95,6 +100,31 @@ impl SshdOptions {
         self
     }
 
+    /// Runs where these accounts exist. Everybody who is let in is let into each of them, and finds the environment of
+    /// that account and nothing of what is set here by default.
+    #[must_use]
+    pub fn among(mut self, accounts: &Accounts) -> Self {
+        self.enter.clone_from(&accounts.enter);
+        self.environment.clear();
+        self
+    }
+
+    /// As [`SshdOptions::among`], without privileges: as one of the accounts, which is the only one it serves.
+    #[must_use]
+    pub fn run_by(self, accounts: &Accounts, name: &str) -> Self {
+        let uid = accounts.uid(name);
+        let mut options = self.among(accounts);
+        let user = [
+            "setpriv".to_owned(),
+            format!("--reuid={uid}"),
+            format!("--regid={uid}"),
+        ];
+        options.enter.extend(user);
+        options.enter.push("--clear-groups".to_owned());
+        options.owner = Some(uid);
+        options
+    }
+
     /// Makes keys and directories and starts it.
     ///
     /// # Panics
@@ -108,6 +138,11 @@ impl SshdOptions {
             let key = host_key(&self.dir, kind);
             if !key.exists() {
                 keygen(&key, kind, "");
+            }
+        }
+        if let Some(owner) = self.owner {
+            for kind in &self.keys {
+                chown(host_key(&self.dir, kind), Some(owner), Some(owner)).expect("root gives keys away");
             }
         }
         fs::write(self.dir.join("authorized_keys"), &self.authorized)
@@ -136,7 +171,9 @@ impl SshdOptions {
             let _ = writeln!(text, "HostKey {}", host_key(&self.dir, kind).display());
         }
         // One line, because only the first counts.
-        let _ = write!(text, "SetEnv");
+        if !self.environment.is_empty() {
+            text.push_str("SetEnv");
+        }
         for (name, value) in &self.environment {
             let _ = write!(text, " \"{name}={value}\"");
         }
@@ -155,10 +192,13 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 LogLevel VERBOSE
 MaxSessions 1000
-MaxStartups 1000:30:2000
 ",
             self.address
         );
+        // Of these the last line counts.
+        if !self.options.iter().any(|line| line.starts_with("MaxStartups")) {
+            text.push_str("MaxStartups 1000:30:2000\n");
+        }
         text
     }
 }
@@ -199,6 +239,8 @@ impl Sshd {
             keys: vec!["ed25519"],
             authorized: String::new(),
             netns: None,
+            enter: Vec::new(),
+            owner: None,
         }
     }
 
@@ -345,14 +387,13 @@ impl Sshd {
         let config = self.options.dir.join("sshd_config");
         fs::write(&config, self.options.config(port)).expect("the sshd's directory can be written");
         let sshd = sshd_program();
-        let mut command = match &self.options.netns {
-            None => Command::new(&sshd),
-            Some(name) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", name]).arg(&sshd);
-                command
-            }
-        };
+        let mut words = self.options.enter.clone();
+        if let Some(name) = &self.options.netns {
+            words.extend(["ip", "netns", "exec", name].map(str::to_owned));
+        }
+        words.push(sshd.to_str().expect("its path is ASCII").to_owned());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
         command.args(["-D", "-e", "-f"]).arg(&config);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         let listener = Process::start(command);
@@ -474,8 +515,29 @@ fn sshds() -> Vec<(u32, u32)> {
             let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
             let (front, rest) = stat.rsplit_once(") ")?;
+            let (_, name) = front.split_once(" (")?;
             let parent = rest.split(' ').nth(1)?.parse().ok()?;
-            front.ends_with("(sshd").then_some((pid, parent))
+            is_sshd(name).then_some((pid, parent))
         })
         .collect()
+}
+
+/// Since OpenSSH 9.8 what serves a connection is a program of its own: `sshd-session`, and `sshd-auth` before that.
+fn is_sshd(name: &str) -> bool {
+    name == "sshd" || name.starts_with("sshd-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parts_of_an_sshd_are_known_by_name() {
+        for name in ["sshd", "sshd-session", "sshd-auth"] {
+            assert!(is_sshd(name), "{name}");
+        }
+        for name in ["ssh", "sshdog", "ssh-agent"] {
+            assert!(!is_sshd(name), "{name}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use outlast_testkit::{DEADLINE, Gone, Sandbox, wait_until};
 
-use crate::bed::{add, far, seen};
+use crate::bed::{add, far, names, seen};
 
 /// A job that says who it is, and lives until it is told to end.
 const LIVE: [&str; 3] = [
@@ -40,6 +40,11 @@ fn a_host_with_work_is_forgotten_only_by_force_and_its_work_is_found_again() {
     }
     assert!(!program.within(std::time::Duration::ZERO), "it was ended");
     drop(sandbox.outlast(&["host", "show", "far"]).code(3));
+    let specs = names(&sandbox.state_dir().join("specs"));
+    assert!(
+        specs.is_empty(),
+        "environments of what was forgotten stay: {specs:?}"
+    );
 
     add(&sandbox);
     let found = wait_until(DEADLINE, "the job to be found again", || {
@@ -65,6 +70,8 @@ fn a_host_with_work_is_forgotten_only_by_force_and_its_work_is_found_again() {
     drop(sandbox.outlast(&["job", "wait", &job]).code(6));
     let log = sandbox.outlast(&["job", "logs", &job]).success().out();
     assert_eq!(log, format!("{}\nend\n", program.pid()));
+    let again = sandbox.outlast(&["job", "retry", &job]).success().word();
+    drop(sandbox.outlast(&["job", "wait", &again]).code(6));
 }
 
 #[test]

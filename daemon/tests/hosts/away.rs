@@ -6,11 +6,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use outlast_testkit::{DEADLINE, Gone, Proxy, Sandbox, Sshd, Terminal, wait_until};
+use outlast_client::v1::{
+    Error, ErrorKind, SendSessionRequest, send_session_request::Input,
+    session_service_client::SessionServiceClient,
+};
+use outlast_testkit::{Client, DEADLINE, Gone, Proxy, Sandbox, Sshd, Terminal, wait_until};
 use rustix::process::Signal;
 
 use crate::{
-    bed::{far_by_proxy, names},
+    bed::{far_by_proxy, names, seen},
     watch::wait_link,
 };
 
@@ -45,6 +49,15 @@ fn session(sandbox: &Sandbox, name: &str) {
     sandbox.wait_session(name, |state| state == "running");
 }
 
+/// The program of such a session, which has printed who it is.
+fn program_of(sandbox: &Sandbox, name: &str) -> Gone {
+    let pid = wait_until(DEADLINE, "the program's first words", || {
+        let log = sandbox.outlast(&["session", "logs", name]).success();
+        log.out().trim().parse().ok()
+    });
+    Gone::watch(pid).expect("it runs")
+}
+
 /// Names of what the far end keeps of a kind.
 fn kept(sshd: &Sshd, kind: &str) -> Vec<String> {
     let owner = fs::read_dir(sshd.state().join("outlast"))
@@ -71,7 +84,9 @@ fn what_is_wanted_while_a_host_is_away_is_done_when_it_is_back() {
     fs::write(sshd.home().join("pruned"), "").unwrap();
     sandbox.wait_job(&pruned, |state| state == "failed");
     session(&sandbox, "stopped");
+    program_of(&sandbox, "stopped");
     session(&sandbox, "deleted");
+    let deleted_program = program_of(&sandbox, "deleted");
     go_away(&sandbox, &mut proxy);
 
     let shown = outlast(&["job", "show", &cancelled, "--json"]).success().json();
@@ -87,9 +102,24 @@ fn what_is_wanted_while_a_host_is_away_is_done_when_it_is_back() {
     drop(outlast(&["job", "cancel", &cancelled]).success());
     drop(outlast(&["job", "prune", &pruned, "--yes"]).success());
     drop(outlast(&["session", "stop", "stopped"]));
-    drop(outlast(&["session", "delete", "deleted", "--force", "--yes"]));
-    let peeked = outlast(&["session", "peek", "stopped"]);
-    assert_ne!(peeked.exit(), 0, "{peeked}");
+    let refused = outlast(&["session", "delete", "deleted"]).code(4);
+    assert!(refused.err().contains("--force"), "{refused}");
+    let deleted = outlast(&["session", "delete", "deleted", "--force"]).success();
+    assert!(deleted.err().contains("host far is away"), "{deleted}");
+    drop(outlast(&["session", "show", "deleted"]).code(3));
+    // Its name is free.
+    drop(outlast(&["session", "create", "deleted", "--", "cat"]).success());
+    assert!(
+        !deleted_program.within(Duration::ZERO),
+        "nobody could have ended it"
+    );
+    let peeked = outlast(&["session", "peek", "stopped"]).code(6);
+    for part in ["outlast session logs stopped", "it was seen last"] {
+        assert!(peeked.err().contains(part), "{part:?} is missing: {peeked}");
+    }
+    let log = outlast(&["session", "logs", "stopped"]).success();
+    assert!(log.out().trim().parse::<u32>().is_ok(), "{log}");
+    assert!(log.err().contains("host far is away"), "{log}");
     let sent = outlast(&["session", "send", "stopped", "x"]);
     assert_eq!(sent.exit(), 6, "{sent}");
     let queued = outlast(&["run", "-d", "--host", "far", "--", "echo", "at last"])
@@ -124,7 +154,15 @@ fn what_is_wanted_while_a_host_is_away_is_done_when_it_is_back() {
         let (jobs, sessions) = (kept(&sshd, "jobs"), kept(&sshd, "sessions"));
         (!jobs.contains(&pruned) && sessions.len() == 2).then_some(())
     });
-    drop(sandbox.outlast(&["session", "show", "deleted"]).code(3));
+    assert!(deleted_program.within(DEADLINE), "its program runs on there");
+    let listed = sandbox.outlast(&["session", "list", "--json"]).success().json();
+    let hosts = |name: &str| {
+        let fits = |session: &&serde_json::Value| session["name"] == name;
+        let found: Vec<_> = listed.as_array().unwrap().iter().filter(fits).collect();
+        assert_eq!(found.len(), 1, "{listed}");
+        found[0]["host"].clone()
+    };
+    assert_eq!(hosts("deleted"), "local", "it was taken up again");
     assert!(!sshd.home().join("never").exists());
 }
 
@@ -230,4 +268,136 @@ fn ctrl_c_leaves_a_job_whose_host_is_away_alone() {
         sandbox.outlast(&["job", "logs", "long"]).success().out(),
         "begun\nend\n"
     );
+}
+
+#[test]
+fn what_is_typed_into_a_session_whose_host_is_away_can_be_sent_again_by_the_same_request() {
+    let (sandbox, _sshd, mut proxy) = far_by_proxy();
+    drop(
+        sandbox
+            .outlast(&["session", "create", "web", "--host", "far", "--", "cat"])
+            .success(),
+    );
+    sandbox.wait_session("web", |state| state == "running");
+    go_away(&sandbox, &mut proxy);
+    let client = Client::new(&sandbox, DEADLINE);
+    let send = || SendSessionRequest {
+        request_id: Some("once".to_owned()),
+        session: "web".to_owned(),
+        input: Some(Input::Text("only once".to_owned())),
+        enter: true,
+    };
+    client.call(async |channel| {
+        let refused = SessionServiceClient::new(channel).send_session(send()).await;
+        let kind = Error::from_status(&refused.unwrap_err()).map(|error| error.kind());
+        assert_eq!(kind, Some(ErrorKind::Unreachable));
+        Ok(tonic::Response::new(()))
+    });
+    proxy.heal();
+    wait_link(&sandbox, &["up"]);
+    client.twice(async |channel| SessionServiceClient::new(channel).send_session(send()).await);
+    wait_until(DEADLINE, "the echo", || {
+        let screen = sandbox.outlast(&["session", "peek", "web"]).success().out();
+        // Once as it is typed, once as `cat` says it.
+        (screen.matches("only once").count() == 2).then_some(())
+    });
+}
+
+#[test]
+fn a_daemon_that_never_met_a_host_tells_what_an_earlier_one_saw() {
+    let (sandbox, _sshd, mut proxy) = far_by_proxy();
+    let before = seen(&sandbox, "far");
+    assert!(before["boot_id"].is_string(), "{before}");
+    proxy.refuse();
+    proxy.cut();
+    wait_link(&sandbox, &["backoff"]);
+    sandbox.kill_daemon().unwrap();
+    sandbox.start_daemon();
+    let after = wait_link(&sandbox, &["backoff"]);
+    for key in ["os", "arch", "user", "helper_version", "tmux_version", "boot_id"] {
+        assert_eq!(after[key], before[key], "{key}: {after}");
+    }
+    let times = [&before, &after].map(|host| host["observed_at"].as_str().unwrap().to_owned());
+    assert!(times[0] <= times[1], "{times:?}");
+}
+
+#[test]
+fn whoever_waits_for_a_host_hears_that_it_was_removed() {
+    for is_away in [false, true] {
+        let (sandbox, _sshd, mut proxy) = far_by_proxy();
+        drop(
+            sandbox
+                .outlast(&["session", "create", "web", "--host", "far", "--", "cat"])
+                .success(),
+        );
+        sandbox.wait_session("web", |state| state == "running");
+        let (job, program) = live(&sandbox, "job");
+        let terminal = Terminal::open(&sandbox, "t", "outlast", &["attach", "web"]);
+        terminal.enter("here");
+        terminal.wait_text("here");
+        let running = sandbox.spawn(&["run", "--host", "far", "--", "sh", "-c", "echo begun; sleep 1000"]);
+        running.wait_line(|line| line == "begun");
+        let logs = sandbox.spawn(&["job", "logs", "-f", &job]);
+        logs.wait_line(|line| !line.is_empty());
+        let mut waiting = vec![running, logs, sandbox.spawn(&["job", "wait", &job])];
+        if is_away {
+            go_away(&sandbox, &mut proxy);
+            terminal.wait_text("outlast: host far is away");
+            let queued = sandbox.spawn(&["run", "--host", "far", "--", "true"]);
+            queued.wait_error_line(|line| line.contains("host far is away"));
+            waiting.push(queued);
+        }
+        drop(sandbox.outlast(&["host", "remove", "far", "--force"]).success());
+        assert_ne!(terminal.wait_exit(), 0);
+        let screen: String = terminal.wait_text("removed").lines().collect();
+        assert!(screen.contains("host far was removed"), "{screen}");
+        for process in waiting {
+            let ended = process.finish(DEADLINE);
+            println!("{ended}");
+            assert_ne!(ended.exit(), 0, "{ended}");
+        }
+        assert!(!program.within(Duration::ZERO), "what runs there goes on");
+    }
+}
+
+#[test]
+fn an_attached_terminal_hears_that_its_host_needs_a_person() {
+    let (sandbox, mut sshd, _proxy) = far_by_proxy();
+    drop(
+        sandbox
+            .outlast(&["session", "create", "web", "--host", "far", "--", "cat"])
+            .success(),
+    );
+    sandbox.wait_session("web", |state| state == "running");
+    let terminal = Terminal::open(&sandbox, "t", "outlast", &["attach", "web"]);
+    terminal.enter("here");
+    terminal.wait_text("here");
+    sshd.authorize_only("");
+    sshd.signal_connections(Signal::KILL);
+    assert_ne!(terminal.wait_exit(), 0);
+    terminal.wait_text("auth_failed");
+}
+
+/// How much the program of a slow line prints last, and how much of it comes in a second: its log is here seconds after
+/// its end.
+const LAST_WORDS: usize = 300_000;
+const SLOW: u64 = 100_000;
+
+#[test]
+fn a_program_that_ends_on_a_slow_line_is_not_taken_for_one_that_was_left() {
+    let (sandbox, sshd, proxy) = far_by_proxy();
+    let script =
+        format!("echo here; while [ ! -e go-on ]; do sleep 0.05; done; yes | head -c {LAST_WORDS}; exit 9");
+    let create = [
+        "session", "create", "web", "--host", "far", "--", "sh", "-c", &script,
+    ];
+    drop(sandbox.outlast(&create).success());
+    let terminal = Terminal::open(&sandbox, "t", "outlast", &["attach", "web"]);
+    terminal.wait_text("here");
+    proxy.throttle(Some(SLOW));
+    fs::write(sshd.home().join("go-on"), "").unwrap();
+    assert_eq!(terminal.wait_exit(), 9);
+    let log = ["session", "logs", "web", "-f", "--from", "start"];
+    let log = sandbox.outlast(&log).success().out();
+    assert_eq!(log.matches('y').count(), LAST_WORDS / 2, "its log is not whole");
 }

@@ -1,10 +1,16 @@
 //! Much output from far away, while what is short has to stay quick.
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use outlast_testkit::Sandbox;
+use outlast_testkit::{DEADLINE, Namespace, Sandbox};
 
-use crate::{PATIENCE, bed::far_by_proxy};
+use crate::{
+    PATIENCE,
+    bed::{Entrance, add, behind, far_by_proxy},
+};
 
 /// How much the job prints.
 const MUCH: usize = 50_000_000;
@@ -56,4 +62,43 @@ fn much_output_from_far_away_delays_nothing_short() {
     let line = b"0123456789abcdef\n";
     assert!(ran.stdout.chunks(line.len()).all(|chunk| line.starts_with(chunk)));
     assert!(execs.1 < SHORT && lists.1 < SHORT, "{execs:?} {lists:?}");
+}
+
+/// Enough for a second connection.
+const ENOUGH: usize = 3_000_000;
+
+/// As with login nodes that share a name.
+#[test]
+fn a_second_connection_that_leads_to_another_machine_is_not_used() {
+    let sandbox = Sandbox::new();
+    let entrance = Entrance::new(&sandbox);
+    let sshd = behind(&entrance, &sandbox);
+    add(&sandbox);
+    let script = format!(
+        "echo begun; while [ ! -e go-on ]; do sleep 0.05; done; yes 0123456789abcdef | head -c {ENOUGH}; \
+         while [ ! -e end ]; do sleep 0.05; done; echo; echo end"
+    );
+    let job = sandbox.spawn(&[
+        "run", "--host", "far", "--name", "much", "--", "sh", "-c", &script,
+    ]);
+    job.wait_line(|line| line == "begun");
+    let other = "echo 0123456789abcdef0123456789abcdef >\"$1/machine-id\"
+        mount --bind \"$1/machine-id\" /etc/machine-id";
+    let namespace = Namespace::new(&sandbox, other);
+    entrance.lead(&sandbox, &namespace);
+    let made = || sshd.log().matches("Accepted publickey").count();
+    let before = made();
+    fs::write(sshd.home().join("go-on"), "").unwrap();
+    outlast_testkit::wait_until(DEADLINE, "a second connection", || {
+        (made() > before).then_some(())
+    });
+    job.wait_bytes(ENOUGH);
+    fs::write(sshd.home().join("end"), "").unwrap();
+    let ran = job.finish(PATIENCE).success();
+    assert_eq!(ran.stdout.len(), "begun\n".len() + ENOUGH + "\nend\n".len());
+    let shown = sandbox
+        .outlast(&["job", "show", "much", "--json"])
+        .success()
+        .json();
+    assert_eq!(shown["state"], "succeeded", "{shown}");
 }

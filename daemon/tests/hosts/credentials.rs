@@ -1,6 +1,9 @@
 //! Who is let in: keys that are refused, and passphrases that are asked for once.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use outlast_testkit::{DEADLINE, Process, Sandbox, Sshd, Terminal, keygen, run, wait_until};
 use rustix::process::Signal;
@@ -101,9 +104,8 @@ fn a_passphrase_is_asked_for_once_and_kept_in_memory_alone() {
     drop(sandbox.outlast(&["run", "--host", "far", "--", "true"]).success());
 }
 
-#[test]
-fn the_agent_that_the_last_command_came_with_is_used() {
-    let sandbox = Sandbox::new();
+/// A host that lets in only a key of an agent: the host, the agent's socket and its process.
+fn by_agent(sandbox: &Sandbox) -> (Sshd, PathBuf, Process) {
     let sshd = sandbox.sshd("far");
     let key = sandbox.path().join("in-agent");
     keygen(&key, "ed25519", "");
@@ -115,13 +117,50 @@ fn the_agent_that_the_last_command_came_with_is_used() {
     let socket = sandbox.path().join("agent");
     let mut command = sandbox.command("ssh-agent");
     command.args(["-D", "-a"]).arg(&socket);
-    let _agent = Process::start(command);
-    let with_agent = [("SSH_AUTH_SOCK", socket.to_str().unwrap())];
+    let agent = Process::start(command);
     wait_until(DEADLINE, "the agent", || socket.exists().then_some(()));
     let mut command = sandbox.command("ssh-add");
     command.env("SSH_AUTH_SOCK", &socket).arg(&key);
     drop(run(command, DEADLINE).success());
     fs::remove_file(&key).unwrap();
+    (sshd, socket, agent)
+}
+
+#[test]
+fn a_host_that_refused_is_tried_again_with_the_agent_of_the_next_command() {
+    let sandbox = Sandbox::new();
+    let (sshd, socket, _agent) = by_agent(&sandbox);
+    drop(
+        sandbox
+            .outlast(&["host", "add", "far", "far", "--no-check"])
+            .success(),
+    );
+    wait_link(&sandbox, &["auth_failed"]);
+    // Another agent without the key: it is tried once, and no more.
+    let other = sandbox.path().join("other");
+    let mut command = sandbox.command("ssh-agent");
+    command.args(["-D", "-a"]).arg(&other);
+    let _other = Process::start(command);
+    wait_until(DEADLINE, "the other agent", || other.exists().then_some(()));
+    let other = other.display().to_string();
+    let before = sshd.log().matches("Connection from").count();
+    drop(outlast_in(&sandbox, &[("SSH_AUTH_SOCK", &other)], &["host", "list"]).success());
+    wait_until(DEADLINE, "another attempt", || {
+        (sshd.log().matches("Connection from").count() > before).then_some(())
+    });
+    wait_link(&sandbox, &["auth_failed"]);
+    quiet(&sandbox, &sshd);
+    let with_agent = [("SSH_AUTH_SOCK", socket.to_str().unwrap())];
+    drop(outlast_in(&sandbox, &with_agent, &["host", "list"]).success());
+    wait_link(&sandbox, &["up"]);
+    drop(sandbox.outlast(&["host", "exec", "far", "--", "true"]).success());
+}
+
+#[test]
+fn the_agent_that_the_last_command_came_with_is_used() {
+    let sandbox = Sandbox::new();
+    let (sshd, socket, _agent) = by_agent(&sandbox);
+    let with_agent = [("SSH_AUTH_SOCK", socket.to_str().unwrap())];
 
     for transport in ["ssh2", "ssh"] {
         let add = ["host", "add", transport, "far", "--transport", transport];

@@ -2,10 +2,10 @@
 
 use std::{fs, time::Instant};
 
-use outlast_testkit::{Sandbox, Sshd, Terminal};
+use outlast_testkit::{Gone, Sandbox, Sshd, Terminal};
 
 use crate::{
-    bed::{add, far, seen},
+    bed::{add, far, processes_there, seen},
     links::quiet,
     watch::wait_link,
 };
@@ -139,4 +139,36 @@ fn a_revoked_key_is_refused() {
     ]);
     println!("{trusted}");
     assert_ne!(trusted.exit(), 0, "a revoked key was trusted");
+}
+
+#[test]
+fn a_connection_that_ends_while_a_check_asks_is_told_as_lost() {
+    let (sandbox, sshd) = far();
+    fs::write(sandbox.ssh().known_hosts(), "").unwrap();
+    let terminal = Terminal::open(&sandbox, "t", "outlast", &["host", "check", "far"]);
+    terminal.wait_text("Trust this key?");
+    assert_eq!(seen(&sandbox, "far")["link"], "up");
+    // The one that serves, not the one that asks.
+    for helper in serving(&sandbox, &sshd) {
+        helper.signal(rustix::process::Signal::KILL);
+    }
+    let lost = wait_link(&sandbox, &["down", "backoff"]);
+    println!("{lost}");
+    drop(sandbox.outlast(&["session", "list"]).success());
+    terminal.enter("yes");
+    assert_eq!(terminal.wait_exit(), 0);
+    wait_link(&sandbox, &["up"]);
+    drop(sandbox.outlast(&["host", "exec", "far", "--", "true"]).success());
+}
+
+/// What serves the daemon at the far end.
+fn serving(sandbox: &Sandbox, sshd: &Sshd) -> Vec<Gone> {
+    let serves = |process: &Gone| {
+        let line = fs::read(format!("/proc/{}/cmdline", process.pid())).unwrap_or_default();
+        line.split(|byte| *byte == 0).nth(1) == Some(b"serve")
+    };
+    let there = processes_there(sandbox, sshd);
+    let helpers: Vec<_> = there.into_iter().filter(serves).collect();
+    assert!(!helpers.is_empty());
+    helpers
 }

@@ -8,16 +8,22 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod accounts;
 mod adding;
 mod away;
 mod bed;
+mod boxes;
 mod bulk;
 mod chaos;
 mod credentials;
 mod exec;
+mod factors;
 mod fleet;
+mod forwarding;
 mod jobs;
 mod keys;
+mod limits;
+mod lines;
 mod links;
 mod outages;
 mod places;

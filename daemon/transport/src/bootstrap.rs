@@ -10,7 +10,7 @@ use outlast_helper::installed;
 use tokio::{
     fs::File,
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use uuid::Uuid;
 
@@ -50,7 +50,6 @@ const REASON_WITHIN: Duration = Duration::from_secs(1);
 /// One start of a helper.
 #[derive(Debug)]
 pub(crate) struct Bootstrap {
-    silence: Duration,
     nonce: String,
     line: String,
     programs: Vec<Program>,
@@ -96,7 +95,6 @@ impl Bootstrap {
         }
         let line = line(&nonce, &programs, &arguments);
         Ok(Self {
-            silence: SILENCE,
             nonce,
             line,
             programs,
@@ -124,22 +122,22 @@ impl Bootstrap {
         }
     }
 
-    /// Waits until the helper runs, and sends it where it is asked for. While `person_asked` says that somebody is being
-    /// asked something, nobody is in a hurry.
+    /// Waits until the helper runs, and sends it where it is asked for. `person_asked` says when somebody was being asked
+    /// something last, which is now while that goes on: until then nobody was in a hurry.
     ///
     /// # Errors
     /// Why it does not run.
     pub(crate) async fn run(
         &self,
         stream: &mut Stream,
-        person_asked: &(dyn Fn() -> bool + Sync),
+        person_asked: &(dyn Fn() -> Option<Instant> + Sync),
     ) -> Result<Started, ConnectError> {
         let mut marker = Marker::new(&self.nonce);
         let line = listen(
             &mut stream.io,
             &mut marker,
             &[],
-            [self.silence, NOISE_WITHIN],
+            [SILENCE, NOISE_WITHIN],
             person_asked,
         )
         .await;
@@ -171,7 +169,7 @@ impl Bootstrap {
             Ok(line) => line,
             Err(Unheard::Ended) => return Err(self.ended(stream, marker).await),
             Err(Unheard::Silent) => return Err(silent(stream, marker)),
-            Err(Unheard::Noise) => return Err(noise(stream, marker)),
+            Err(Unheard::Noise | Unheard::Late) => return Err(noise(stream, marker)),
             Err(Unheard::Stuck) => {
                 let text = "sending the helper to the host does not get on";
                 return Err(ConnectError::new(Cause::TimedOut, text));
@@ -279,7 +277,10 @@ enum Heard {
 enum Unheard {
     Ended,
     Silent,
+    /// More was said than any start file says.
     Noise,
+    /// Things were said for longer than anything takes.
+    Late,
     Stuck,
     File(io::Error),
 }
@@ -325,7 +326,7 @@ async fn listen<R: AsyncRead + Unpin>(
     marker: &mut Marker,
     before: &[u8],
     [silence, within]: [Duration; 2],
-    person_asked: &(dyn Fn() -> bool + Sync),
+    person_asked: &(dyn Fn() -> Option<Instant> + Sync),
 ) -> Result<Line, Unheard> {
     if let Some(line) = marker.push(before) {
         return Ok(line);
@@ -333,18 +334,32 @@ async fn listen<R: AsyncRead + Unpin>(
     let mut give_up = Instant::now() + within;
     let mut buffer = vec![0; 16 << 10];
     loop {
-        if marker.noise() > NOISE_MAX || Instant::now() > give_up {
+        if marker.noise() > NOISE_MAX {
             return Err(Unheard::Noise);
         }
-        match timeout(silence, from.read(&mut buffer)).await {
-            Ok(Ok(count @ 1..)) => {
+        if Instant::now() > give_up {
+            return Err(Unheard::Late);
+        }
+        let mut quiet_since = Instant::now();
+        let read = loop {
+            match timeout_at(quiet_since + silence, from.read(&mut buffer)).await {
+                Ok(read) => break read,
+                Err(_elapsed) => match person_asked().filter(|asked| *asked > quiet_since) {
+                    Some(asked) => {
+                        quiet_since = asked;
+                        give_up = give_up.max(asked + within);
+                    }
+                    None => return Err(Unheard::Silent),
+                },
+            }
+        };
+        match read {
+            Ok(count @ 1..) => {
                 if let Some(line) = marker.push(buffer.get(..count).unwrap_or_default()) {
                     return Ok(line);
                 }
             }
-            Ok(_) => return Err(Unheard::Ended),
-            Err(_elapsed) if person_asked() => give_up = Instant::now() + within,
-            Err(_elapsed) => return Err(Unheard::Silent),
+            Ok(_) | Err(_) => return Err(Unheard::Ended),
         }
     }
 }
@@ -357,10 +372,10 @@ async fn send_and_listen(
     before: &[u8],
 ) -> Result<Line, Unheard> {
     let (mut from, mut to) = tokio::io::split(&mut stream.io);
-    let answer = listen(&mut from, marker, before, [SILENCE, UPLOAD_WITHIN], &|| false);
+    let answer = listen(&mut from, marker, before, [SILENCE, UPLOAD_WITHIN], &|| None);
     let sending = send(&mut to, upload);
     tokio::pin!(answer, sending);
-    tokio::select! {
+    let line = tokio::select! {
         biased;
         line = &mut answer => line,
         sent = &mut sending => match sent {
@@ -368,6 +383,11 @@ async fn send_and_listen(
             Ok(()) | Err(Unheard::Ended) => answer.await,
             Err(other) => Err(other),
         },
+    };
+    match line {
+        // What it said meanwhile were signs of life.
+        Err(Unheard::Late) => Err(Unheard::Stuck),
+        other => other,
     }
 }
 
@@ -614,7 +634,7 @@ mod tests {
             seen: Arc::clone(&seen),
         });
         bootstrap.type_line(&mut stream).await.unwrap();
-        let started = bootstrap.run(&mut stream, &|| false).await.unwrap();
+        let started = bootstrap.run(&mut stream, &|| None).await.unwrap();
         assert_eq!(started.uploaded, uploaded);
         assert_eq!(*seen.lock().unwrap(), turns);
     }
@@ -631,28 +651,75 @@ mod tests {
         (stream, theirs)
     }
 
-    #[tokio::test]
-    async fn silence_has_an_end_but_not_while_somebody_is_asked() {
-        let mut bootstrap = Bootstrap::new(&helper("me"), Purpose::Control, vec![program("x86_64")]).unwrap();
-        bootstrap.silence = Duration::from_millis(20);
+    fn starting() -> Bootstrap {
+        Bootstrap::new(&helper("me"), Purpose::Control, vec![program("x86_64")]).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_has_an_end() {
         let (mut stream, _theirs) = silence();
-        let error = bootstrap.run(&mut stream, &|| false).await.unwrap_err();
+        let begun = Instant::now();
+        let error = starting().run(&mut stream, &|| None).await.unwrap_err();
         assert_eq!(error.cause, Cause::TimedOut);
         assert!(error.message.contains("nothing was heard"), "{error}");
+        let took = begun.elapsed();
+        assert!(
+            (SILENCE..SILENCE + Duration::from_secs(1)).contains(&took),
+            "{took:?}"
+        );
+    }
 
+    /// Silence is counted from the answer of whoever was asked, however long that took.
+    #[tokio::test(start_paused = true)]
+    async fn silence_begins_when_nobody_is_asked_any_more() {
+        for minutes in [1, 20] {
+            let bootstrap = starting();
+            let (mut stream, mut theirs) = silence();
+            let begun = Instant::now();
+            let answered = begun + Duration::from_secs(minutes * 60 - 1);
+            let person_asked = || Some(Instant::now().min(answered));
+            let started = bootstrap.run(&mut stream, &person_asked);
+            let speaking = async {
+                tokio::time::sleep_until(answered + SILENCE - Duration::from_secs(1)).await;
+                let ready = format!("\n\x1eREADY {}\n", bootstrap.nonce);
+                theirs.write_all(ready.as_bytes()).await.unwrap();
+            };
+            let (started, ()) = tokio::join!(started, speaking);
+            assert!(started.unwrap().uploaded.is_none());
+
+            let (mut stream, _theirs) = silence();
+            let answered = Instant::now() + Duration::from_secs(29);
+            let person_asked = || Some(Instant::now().min(answered));
+            let error = bootstrap.run(&mut stream, &person_asked).await.unwrap_err();
+            assert_eq!(error.cause, Cause::TimedOut);
+            assert!(Instant::now() >= answered + SILENCE);
+        }
+    }
+
+    /// A host that takes the helper and is never done with it prints nothing: it was asked for signs of life.
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_without_end_does_not_get_on() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut program = program("x86_64");
+        program.plain.path = temp.path().join("program");
+        std::fs::write(&program.plain.path, "program").unwrap();
+        let bootstrap = Bootstrap::new(&helper("me"), Purpose::Control, vec![program]).unwrap();
         let (mut stream, mut theirs) = silence();
-        let asked = std::sync::atomic::AtomicU32::new(0);
-        let answer = format!("\n\x1eREADY {}\n", bootstrap.nonce);
-        // The answer comes when the silence has been overlooked a few times.
-        let person_asked = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 5;
-        let started = bootstrap.run(&mut stream, &person_asked);
-        let speaking = async {
-            while asked.load(std::sync::atomic::Ordering::Relaxed) < 3 {
-                tokio::task::yield_now().await;
+        let begun = Instant::now();
+        let host = async {
+            let need = format!("\n\x1eNEED {} plain Linux x86_64\n", bootstrap.nonce);
+            theirs.write_all(need.as_bytes()).await.unwrap();
+            loop {
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                theirs.write_all(b".").await.unwrap();
             }
-            theirs.write_all(answer.as_bytes()).await.unwrap();
         };
-        let (started, ()) = tokio::join!(started, speaking);
-        assert!(started.unwrap().uploaded.is_none());
+        let error = tokio::select! {
+            started = bootstrap.run(&mut stream, &|| None) => started.unwrap_err(),
+            () = host => unreachable!("it goes on for ever"),
+        };
+        assert_eq!(error.cause, Cause::TimedOut, "{error}");
+        assert!(error.message.contains("does not get on"), "{error}");
+        assert!(begun.elapsed() >= UPLOAD_WITHIN);
     }
 }

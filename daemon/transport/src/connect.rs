@@ -24,7 +24,7 @@ use crate::{
     route::{Carrier, Route, SshCarrier},
     ssh,
     stream::Stream,
-    wire::wire,
+    wire::{Pulse, wire},
 };
 
 /// What a connection is for: it decides the windows, so that bulk never delays control.
@@ -96,8 +96,28 @@ pub struct Attempt {
     /// Hears of steps.
     pub on_step: OnStep,
     /// How long one attempt may take until authentication begins (address, TCP, key exchange). What a person is asked
-    /// does not count; bootstrap and upload have their own bounds.
+    /// does not count; bootstrap and upload have their own bounds. A way through other machines is given more.
     pub within: Duration,
+}
+
+/// The least that a way through other machines is given: each of them is connected and logged in to first.
+pub(crate) const THROUGH_OTHERS: Duration = Duration::from_secs(30);
+
+/// What such a way is given where a person is there, whom each of the machines may ask something: so long as a question
+/// may stay without an answer.
+const WITH_A_PERSON: Duration = Duration::from_secs(600);
+
+impl Attempt {
+    /// How long it may take until the host itself is there to be spoken to.
+    pub(crate) fn reached_within(&self, settings: &ssh::Settings) -> Duration {
+        if settings.is_direct() {
+            self.within
+        } else if self.questions.is_closed() {
+            self.within.max(THROUGH_OTHERS)
+        } else {
+            WITH_A_PERSON
+        }
+    }
 }
 
 impl fmt::Debug for Attempt {
@@ -121,8 +141,18 @@ pub struct Connection {
     pub passphrases: Vec<(PathBuf, Secret)>,
     /// Whether the user's ssh configuration wants the agent forwarded to this host.
     pub forward_agent: bool,
+    /// What goes over it.
+    pub(crate) pulse: Arc<Pulse>,
     /// Ends the carrier when dropped.
     pub(crate) _guard: Box<dyn Send + Sync>,
+}
+
+impl Connection {
+    /// Whether anything came from the host after this moment.
+    #[must_use]
+    pub fn heard_since(&self, moment: tokio::time::Instant) -> bool {
+        self.pulse.heard_at() > moment
+    }
 }
 
 impl fmt::Debug for Connection {
@@ -142,15 +172,20 @@ pub async fn connect(attempt: Attempt) -> Result<Connection, ConnectError> {
     let bootstrap = Bootstrap::new(&attempt.helper, attempt.purpose, programs)?;
     let mut carried = carry(&attempt, &bootstrap).await?;
     let began = Instant::now();
-    let asked = carried.asked.clone();
-    let waits = move || asked.as_ref().is_some_and(|asked| asked.is_waiting());
+    let asked = carried.askpass.as_ref().map(openssh::Askpass::asked);
+    let waits = || asked.as_ref().and_then(|asked| asked.last());
     let started = bootstrap.run(&mut carried.stream, &waits).await;
     (attempt.on_step)(helper_step(began, &started));
     let started = started?;
+    // What start files complained of has no part in the reason of an end to come.
+    carried.stream.said.clear();
     let mut passphrases = carried.passphrases;
-    if let Some(asked) = &carried.asked {
+    if let Some(asked) = &asked {
+        asked.stands();
         passphrases.extend(asked.passphrases());
     }
+    // Nothing more is asked on a connection that stands.
+    drop(carried.askpass.take());
     let traffic = match attempt.purpose {
         Purpose::Control => Traffic::Control,
         Purpose::Bulk => Traffic::Bulk,
@@ -162,6 +197,7 @@ pub async fn connect(attempt: Attempt) -> Result<Connection, ConnectError> {
         closed: wire.closed,
         passphrases,
         forward_agent: carried.forward_agent,
+        pulse: wire.pulse,
         _guard: wire.guard,
     })
 }
@@ -172,8 +208,8 @@ struct Carried {
     carrier: Carrier,
     passphrases: Vec<(PathBuf, Secret)>,
     forward_agent: bool,
-    /// What is asked meanwhile, where it is asked by a program.
-    asked: Option<Arc<openssh::Asked>>,
+    /// Hears what is asked meanwhile, where it is asked by a program.
+    askpass: Option<openssh::Askpass>,
 }
 
 async fn carry(attempt: &Attempt, bootstrap: &Bootstrap) -> Result<Carried, ConnectError> {
@@ -182,7 +218,7 @@ async fn carry(attempt: &Attempt, bootstrap: &Bootstrap) -> Result<Carried, Conn
         carrier,
         passphrases: Vec::new(),
         forward_agent: false,
-        asked: None,
+        askpass: None,
     };
     let route = match &attempt.route {
         Route::Command(argv) => {
@@ -192,12 +228,16 @@ async fn carry(attempt: &Attempt, bootstrap: &Bootstrap) -> Result<Carried, Conn
         }
         Route::Ssh(route) => route,
     };
-    openssh::check(route)?;
     let settings = ssh::settings(route).await?;
-    let choice = ssh::choose(route, &settings);
+    // What the agent has decides as well; the program asks it by itself.
+    let agent = match route.carrier {
+        Some(SshCarrier::Ssh) => ssh::AgentFound::default(),
+        _ => ssh::agent(attempt, &settings).await,
+    };
+    let choice = ssh::choose(route, &settings, &agent)?;
     let mut carried = match choice.carrier {
         SshCarrier::Ssh2 => {
-            let (stream, passphrases) = ssh::open(attempt, route, &settings, bootstrap.line()).await?;
+            let (stream, passphrases) = ssh::open(attempt, route, &settings, agent, bootstrap.line()).await?;
             Carried {
                 passphrases,
                 ..carried(stream, Carrier::Ssh2)
@@ -206,7 +246,7 @@ async fn carry(attempt: &Attempt, bootstrap: &Bootstrap) -> Result<Carried, Conn
         SshCarrier::Ssh => {
             let opened = openssh::open(attempt, route, &settings, bootstrap.line())?;
             Carried {
-                asked: Some(opened.asked),
+                askpass: Some(opened.askpass),
                 ..carried(opened.stream, Carrier::Ssh)
             }
         }

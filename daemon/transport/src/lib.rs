@@ -13,6 +13,7 @@ mod library;
 mod local;
 mod marker;
 mod openssh;
+mod place;
 pub mod route;
 mod ssh;
 mod stream;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
     sync::watch,
 };
 
@@ -54,6 +54,19 @@ impl Said {
         kept.extend(bytes);
         let over = kept.len().saturating_sub(KEPT);
         kept.drain(..over);
+    }
+
+    /// Takes everything in that a program says until its end.
+    pub(crate) async fn listen(&self, mut from: impl AsyncRead + Unpin) {
+        let mut buffer = vec![0; 4096];
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            self.push(buffer.get(..count).unwrap_or_default());
+        }
+    }
+
+    /// Forgets what was said.
+    pub(crate) fn clear(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// What is kept, as text that is not to be trusted.

@@ -63,6 +63,8 @@ pub(crate) struct Wire {
     pub(crate) client: HelperClient,
     /// Turns to the reason when the connection is gone.
     pub(crate) closed: watch::Receiver<Option<ConnectError>>,
+    /// What goes over it.
+    pub(crate) pulse: Arc<Pulse>,
     /// Closes the connection when dropped.
     pub(crate) guard: Box<dyn Send + Sync>,
 }
@@ -108,6 +110,7 @@ pub(crate) async fn wire(stream: Stream, first: Vec<u8>, traffic: Traffic) -> Re
     let (closing, closed_here) = watch::channel(None);
     let (wanted, unwanted) = oneshot::channel::<Infallible>();
     let dead = silence(Arc::clone(&pulse), PATIENCE);
+    let heard = Arc::clone(&pulse);
     tokio::spawn(async move {
         let reason = tokio::select! {
             biased;
@@ -123,6 +126,7 @@ pub(crate) async fn wire(stream: Stream, first: Vec<u8>, traffic: Traffic) -> Re
     Ok(Wire {
         client,
         closed: closed_here,
+        pulse: heard,
         guard: Box::new(wanted),
     })
 }
@@ -195,7 +199,7 @@ async fn silence(pulse: Arc<Pulse>, patience: Patience) -> ConnectError {
 
 /// What goes over a connection.
 #[derive(Debug)]
-struct Pulse {
+pub(crate) struct Pulse {
     since: Instant,
     /// When something was heard last, in ns after `since`.
     heard: AtomicU64,
@@ -237,7 +241,8 @@ impl Pulse {
         polled
     }
 
-    fn heard_at(&self) -> Instant {
+    /// When a byte of the other end came last.
+    pub(crate) fn heard_at(&self) -> Instant {
         self.since + Duration::from_nanos(self.heard.load(Ordering::Acquire))
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use outlast_client::v1::{
-    AddHostRequest, Host, Link, RemoveHostRequest, SshTransport, add_host_request::Address,
+    AddHostRequest, CheckStep, Host, Link, RemoveHostRequest, SshTransport, add_host_request::Address,
 };
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -51,15 +51,14 @@ pub async fn add(ctx: &Context, args: HostAdd) -> Result<u8> {
     let open = connect::open(ctx, name, false, &args.accept);
     let mut steps = Vec::new();
     let connected = {
-        let told = |step| {
+        let told = |step: &CheckStep| {
             if ctx.err.terminal {
-                ctx.note(&people::step(&step));
+                ctx.note(&people::step(step));
             }
-            steps.push(step);
             Ok(())
         };
         // On the heap: it is large, and part of the command.
-        let attempt = Box::pin(connect::connect(ctx, &open, told));
+        let attempt = Box::pin(connect::connect(ctx, &open, &mut steps, told));
         tokio::select! {
             biased;
             () = interrupt.pressed() => None,
@@ -69,7 +68,9 @@ pub async fn add(ctx: &Context, args: HostAdd) -> Result<u8> {
         }
     };
     let failure = match connected {
-        Some(Ok(end)) if end.ok => return kept(ctx, name, &sent(end.host, "host")?),
+        Some(Ok(end)) if connect::went_well(&end, &steps) => {
+            return kept(ctx, name, &sent(end.host, "host")?);
+        }
         Some(Ok(end)) => {
             let host = end.host.as_ref();
             Some(helped(connect::failure(name, &steps, host), host).also(way_on(host)))

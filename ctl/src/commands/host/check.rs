@@ -29,19 +29,18 @@ async fn one(ctx: &Context, open: &v1::CheckOpen, several: bool) -> Result<()> {
     if several && ctx.out.terminal && !ctx.global.json {
         answer(&format!("{name}\n"))?;
     }
-    let told = |step| {
-        if !ctx.global.json {
-            answer(&people::step_line(ctx.out, name, &step))?;
+    let told = |step: &v1::CheckStep| {
+        if ctx.global.json {
+            return Ok(());
         }
-        steps.push(step);
-        Ok(())
+        answer(&people::step_line(ctx.out, name, step))
     };
-    let outcome = connect::connect(ctx, open, told).await;
+    let outcome = connect::connect(ctx, open, &mut steps, told).await;
     let (end, refused) = match outcome {
         Ok(end) => (Some(end), None),
         Err(failure) => (None, Some(failure)),
     };
-    let ok = end.as_ref().is_some_and(|end| end.ok);
+    let ok = end.as_ref().is_some_and(|end| connect::went_well(end, &steps));
     let host = end.and_then(|end| end.host);
     if ctx.global.json && (host.is_some() || !steps.is_empty()) {
         answer(&json::line(&json::Check::new(name, ok, &steps, host.as_ref())))?;
@@ -52,6 +51,9 @@ async fn one(ctx: &Context, open: &v1::CheckOpen, several: bool) -> Result<()> {
             ctx.note(&people::connected(&sent(host, "host")?));
             Ok(())
         }
-        None => Err(connect::failure(name, &steps, host.as_ref()).before(&format!("host {name}"))),
+        None => {
+            let failure = connect::failure(name, &steps, host.as_ref()).before(&format!("host {name}"));
+            Err(failure.hint_else(format!("outlast host show {name}")))
+        }
     }
 }

@@ -24,6 +24,10 @@ use crate::{
 /// Messages on their way to the daemon: the opening, and one answer at a time.
 const QUEUE: usize = 4;
 
+/// The step that only says what the host can do: without tmux there are no sessions there, and it is connected all the
+/// same.
+const TMUX: &str = "tmux";
+
 /// What is asked for when a host is connected to.
 pub fn open(ctx: &Context, host: &str, anew: bool, accept: &AcceptKey) -> CheckOpen {
     CheckOpen {
@@ -36,18 +40,20 @@ pub fn open(ctx: &Context, host: &str, anew: bool, accept: &AcceptKey) -> CheckO
 }
 
 /// Connects, telling each step as it is taken, to the end of the attempt. When the connection to the daemon breaks the
-/// attempt is made again.
+/// attempt is made again; `steps` are those of the last one.
 ///
 /// # Errors
 /// When no attempt came to an end: the daemon refused, or is gone.
 pub async fn connect(
     ctx: &Context,
     open: &CheckOpen,
-    mut told: impl FnMut(CheckStep) -> Result<()>,
+    steps: &mut Vec<CheckStep>,
+    told: impl Fn(&CheckStep) -> Result<()>,
 ) -> Result<CheckEnd> {
     let mut patience = Patience::new(PATIENCE);
     loop {
-        match once(ctx, open, &mut told).await? {
+        steps.clear();
+        match once(ctx, open, steps, &told).await? {
             Ok(end) => return Ok(end),
             Err(error) if error.can_go_on() => patience.reconnect(ctx, error).await?,
             Err(error) => return Err(error.into()),
@@ -58,7 +64,8 @@ pub async fn connect(
 async fn once(
     ctx: &Context,
     open: &CheckOpen,
-    told: &mut impl FnMut(CheckStep) -> Result<()>,
+    steps: &mut Vec<CheckStep>,
+    told: &impl Fn(&CheckStep) -> Result<()>,
 ) -> Result<std::result::Result<CheckEnd, ClientError>> {
     let (send, receive) = mpsc::channel(QUEUE);
     // The queue is new and has room.
@@ -80,7 +87,10 @@ async fn once(
             },
         };
         match event {
-            Hear::Step(step) => told(step)?,
+            Hear::Step(step) => {
+                told(&step)?;
+                steps.push(step);
+            }
             Hear::End(end) => return Ok(Ok(end)),
             Hear::Question(question) => {
                 let id = question.id;
@@ -147,6 +157,17 @@ async fn put(question: &Question) -> Result<Option<String>> {
     }
 }
 
+/// Whether an attempt came out well: the host is connected, and no step of the attempt says otherwise. A host may be
+/// connected from before.
+pub fn went_well(end: &CheckEnd, steps: &[CheckStep]) -> bool {
+    end.ok && first_failed(steps).is_none()
+}
+
+/// The step that is the cause of a failure.
+fn first_failed(steps: &[CheckStep]) -> Option<&CheckStep> {
+    steps.iter().find(|step| !step.ok && step.step != TMUX)
+}
+
 /// The failure that an attempt stands for which did not come out well: its first cause, and what helps.
 pub fn failure(name: &str, steps: &[CheckStep], host: Option<&v1::Host>) -> Failure {
     let link = host.map_or(Link::Unspecified, v1::Host::link);
@@ -154,9 +175,7 @@ pub fn failure(name: &str, steps: &[CheckStep], host: Option<&v1::Host>) -> Fail
         Link::AuthFailed | Link::HostkeyChanged => ErrorKind::Unauthenticated,
         _ => ErrorKind::Unreachable,
     };
-    let cause = steps
-        .iter()
-        .find(|step| !step.ok)
+    let cause = first_failed(steps)
         .map(|step| step.message.as_str())
         .filter(|message| !message.is_empty())
         .or_else(|| host.and_then(|host| host.error.as_deref()))

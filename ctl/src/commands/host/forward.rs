@@ -4,17 +4,20 @@ use std::cell::Cell;
 
 use outlast_client::{
     client::ClientError,
-    v1::{ForwardHostRequest, ForwardListening, Link, forward_host_response::Event},
+    v1::{ForwardHostRequest, ForwardListening, Link, LinkChange, forward_host_response::Event},
 };
 
 use super::address;
 use crate::{
-    cli::HostForward,
+    cli::{HostForward, LOOPBACK},
     context::{Context, FirstCode},
     error::{Failure, Result},
     follow::{Interrupt, PATIENCE, Patience, away, cut, ended, left},
     pump::answer,
-    render::json,
+    render::{
+        escape::{escape, quote},
+        json,
+    },
 };
 
 pub async fn forward(ctx: &Context, args: HostForward) -> Result<u8> {
@@ -70,10 +73,10 @@ impl Forward<'_> {
         loop {
             let error = self.once().await?;
             if !error.can_go_on() {
-                let resume = format!("outlast host forward {} {}", self.wanted.host, self.spec());
-                return Err(ended(error, &resume));
+                return Err(ended(error, &self.resume()));
             }
-            self.patience.reconnect(self.ctx, error).await?;
+            let back = self.patience.reconnect(self.ctx, error).await;
+            back.map_err(|failure| failure.hint(self.resume()))?;
         }
     }
 
@@ -91,7 +94,7 @@ impl Forward<'_> {
             match messages.message().await {
                 Ok(Some(message)) => match message.event {
                     Some(Event::Listening(listening)) => self.listens(&listening)?,
-                    Some(Event::Link(link)) => self.link(Link::try_from(link).unwrap_or_default())?,
+                    Some(Event::Link(change)) => self.link(&change)?,
                     Some(Event::Problem(problem)) => self.problem(&problem)?,
                     None => {}
                 },
@@ -122,21 +125,24 @@ impl Forward<'_> {
             None => format!("{host}:{}", self.wanted.remote_port),
         };
         let line = format!("forwarding {here}:{} to {there}", at.port);
-        answer(&format!("{}\n", crate::render::escape::escape(&line)))
+        answer(&format!("{}\n", escape(&line)))
     }
 
-    fn link(&self, link: Link) -> Result<()> {
+    fn link(&self, change: &LinkChange) -> Result<()> {
+        let link = change.link();
         if self.link.replace(link) == link {
             return Ok(());
         }
         let host = &self.wanted.host;
         if self.ctx.global.json {
-            return answer(&json::line(&json::LinkLine::new(host, link)));
+            return answer(&json::line(&json::LinkLine::new(host, change)));
         }
         match away(link) {
-            Some(word) => self.ctx.note(&format!(
-                "outlast: host {host} is away ({word}); connections wait"
-            )),
+            Some(word) => {
+                let reason = change.error.as_deref().unwrap_or(&word).trim_end_matches('.');
+                let line = format!("outlast: host {host} is away ({reason}); connections wait");
+                self.ctx.note(&escape(&line));
+            }
             None => self.ctx.note(&format!("outlast: host {host} is back")),
         }
         Ok(())
@@ -150,7 +156,16 @@ impl Forward<'_> {
         Ok(())
     }
 
-    /// What to type for this port.
+    /// What to type to forward this port again.
+    fn resume(&self) -> String {
+        let at = match self.wanted.local_address.as_deref() {
+            None | Some(LOOPBACK) => String::new(),
+            Some(address) => format!(" --address {}", quote(address)),
+        };
+        format!("outlast host forward {} {}{at}", self.wanted.host, self.spec())
+    }
+
+    /// This port as it is typed.
     fn spec(&self) -> String {
         let ForwardHostRequest {
             local_port,

@@ -56,7 +56,7 @@ pub async fn begin(
     match tokio::time::timeout(BEGUN_WITHIN, begun).await {
         Ok(Ok((messages, first @ Some(_)))) => Ok(Program { say, messages, first }),
         Ok(Ok((_, None))) => Err(broken(cut(), &host)),
-        Ok(Err(error)) => Err(broken(error, &host)),
+        Ok(Err(error)) => Err(unbegun(error, &host)),
         Err(_elapsed) => Err(broken(
             ClientError::NoAnswer {
                 pid: daemon.pid(),
@@ -67,9 +67,31 @@ pub async fn begin(
     }
 }
 
+/// The failure that a refusal stands for: the program never ran.
+fn unbegun(error: ClientError, host: &str) -> Failure {
+    match error {
+        ClientError::Answered(answered)
+            if matches!(answered.kind(), ErrorKind::Restarting | ErrorKind::Stopping) =>
+        {
+            Failure::from(answered).hint(survives(host))
+        }
+        error => broken(error, host),
+    }
+}
+
 /// The failure that a connection stands for which ended before the program did.
 pub fn broken(error: ClientError, host: &str) -> Failure {
     match error {
+        ClientError::Answered(answered)
+            if matches!(answered.kind(), ErrorKind::Restarting | ErrorKind::Stopping) =>
+        {
+            let does = match answered.kind() {
+                ErrorKind::Restarting => "restarts",
+                _ => "stops",
+            };
+            let message = format!("outlastd {does}; the program on host {host} was ended");
+            Failure::from(answered).retold(message).hint(survives(host))
+        }
         ClientError::Broken(_) => {
             let message = format!(
                 "the connection to outlastd broke; how the program on host {host} ended is not known"

@@ -1,11 +1,9 @@
 //! `host shell`: this terminal becomes that of a login shell on a host. It ends with the terminal or the connection; what
 //! is to survive them is a session.
 
-use std::time::Duration;
-
 use outlast_client::v1::{
-    ExecEnded, ExecHostRequest, ExecHostResponse, ExecOpen, HostTerminal, exec_host_request::Event as Say,
-    exec_host_response::Event as Hear,
+    ExecEnded, ExecHostRequest, ExecHostResponse, ExecOpen, HostTerminal, TerminalSize,
+    exec_host_request::Event as Say, exec_host_response::Event as Hear,
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -31,9 +29,6 @@ const HELP: &str = "~?\r\nAt the beginning of a line:\r\n  ~.  leave, and end th
 /// What TERM is where the environment does not say.
 const TERM: &str = "xterm-256color";
 
-/// How long the last output may take to be on the screen of somebody who leaves.
-const LAST_WORDS: Duration = Duration::from_secs(1);
-
 pub async fn shell(ctx: &Context, args: HostShell) -> Result<u8> {
     let host = args.name;
     if !terminal::is_there() {
@@ -41,6 +36,7 @@ pub async fn shell(ctx: &Context, args: HostShell) -> Result<u8> {
             .hint(format!("outlast host exec {host} -- CMD")));
     }
     let baggage = environment::pack(ctx, Some(&host), args.cwd.as_deref(), &args.env)?;
+    let begun_with = terminal::size();
     let open = ExecOpen {
         host: host.clone(),
         command: Vec::new(),
@@ -51,13 +47,13 @@ pub async fn shell(ctx: &Context, args: HostShell) -> Result<u8> {
                 .ok()
                 .filter(|term| !term.is_empty())
                 .unwrap_or_else(|| TERM.to_owned()),
-            ..size()
+            size: Some(begun_with),
         }),
         base_env: baggage.base,
     };
     // Until it begins the terminal is the user's: Ctrl-C ends this command.
     let begun = program::begin(ctx, open, |_say| {}).await?;
-    let outcome = on_terminal(&host, begun).await?;
+    let outcome = on_terminal(&host, begun, begun_with).await?;
     match outcome {
         Left::Ended(ended) => Ok(program::code(ctx, "the login shell", &ended)),
         Left::Typed => {
@@ -78,8 +74,8 @@ enum Left {
     Signal(u8),
 }
 
-/// Joins terminal and shell, until one of them is gone.
-async fn on_terminal(host: &str, begun: Program) -> Result<Left> {
+/// Joins terminal and shell, until one of them is gone. `begun_with` is the size that the shell was told.
+async fn on_terminal(host: &str, begun: Program, begun_with: TerminalSize) -> Result<Left> {
     let take = |kind| signal(kind).map_err(|error| Failure::io("taking over", "signals", &error));
     let mut resized = take(SignalKind::window_change())?;
     let (mut terminate, mut hangup) = (take(SignalKind::terminate())?, take(SignalKind::hangup())?);
@@ -92,6 +88,11 @@ async fn on_terminal(host: &str, begun: Program) -> Result<Left> {
         mut messages,
         first,
     } = begun;
+    // It may have changed while nobody heard.
+    let size_now = terminal::size();
+    if size_now != begun_with {
+        let _ = say.try_send(message(Say::Resize(size_now)));
+    }
     let outcome = tokio::select! {
         ended = show(host, &mut messages, first, &mut pump, &mut raw) => ended.map(Left::Ended),
         left = type_in(&keyboard, &say, &aside) => Ok(left),
@@ -99,8 +100,8 @@ async fn on_terminal(host: &str, begun: Program) -> Result<Left> {
         _ = terminate.recv() => Ok(Left::Signal(15)),
         _ = hangup.recv() => Ok(Left::Signal(1)),
     };
-    // Everything is on the screen before the mode changes, unless the screen has stopped.
-    let _ = tokio::time::timeout(LAST_WORDS, pump.finish()).await;
+    // Everything is on the screen before the mode changes.
+    pump.last_words().await;
     outcome
 }
 
@@ -163,20 +164,10 @@ async fn type_in(keyboard: &Keyboard, say: &mpsc::Sender<ExecHostRequest>, aside
 /// Sends each new size.
 async fn resize(resized: &mut Signal, say: &mpsc::Sender<ExecHostRequest>) {
     while resized.recv().await.is_some() {
-        if say.send(message(Say::Resize(size()))).await.is_err() {
+        if say.send(message(Say::Resize(terminal::size()))).await.is_err() {
             break;
         }
     }
     // The other direction says how it ends.
     std::future::pending::<()>().await;
-}
-
-/// The size of this terminal.
-fn size() -> HostTerminal {
-    let size = terminal::size();
-    HostTerminal {
-        columns: size.columns,
-        rows: size.rows,
-        term: String::new(),
-    }
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use outlast_client::v1::{self, CancelJobRequest, CancelJobResponse};
+use outlast_client::v1::{self, CancelJobRequest, CancelJobResponse, JobState};
 
 use super::wait::until_ended;
 use crate::{
     cli::JobCancel,
     commands::ending::{Ending, Thing, Words},
     context::{Context, request_id},
-    error::{Failure, Result},
+    error::Result,
     pump::answer,
     render::{
         json,
@@ -38,21 +38,17 @@ impl Thing for v1::Job {
         job_handle(self)
     }
 
-    fn host(&self) -> (&str, v1::Link) {
-        (&self.host, self.link())
+    fn host(&self) -> Option<(&str, v1::Link)> {
+        // What is queued has not begun anywhere; outlastd makes sure that it never does.
+        (self.state() != JobState::Queued).then(|| (self.host.as_str(), self.link()))
     }
 }
 
 pub async fn cancel(ctx: &Context, args: JobCancel) -> Result<u8> {
     let grace = args.grace.unwrap_or(GRACE);
     let mut ending = Ending::new(WORDS, args.until, grace);
-    for name in args.names {
-        match ask(ctx, name, grace, &mut ending).await {
-            Ok(()) => {}
-            Err(Failure::Closed) => return Err(Failure::Closed),
-            Err(failure) => ending.failed(ctx.tell(failure)),
-        }
-    }
+    let ask = async |name, ending: &mut Ending<v1::Job>| ask(ctx, name, grace, ending).await;
+    ending.ask_all(ctx, args.names, ask).await?;
     ending
         .wait(ctx, |id, resume| async move {
             let job = until_ended(ctx, &id, &resume).await?;

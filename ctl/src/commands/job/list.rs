@@ -6,7 +6,7 @@ use crate::{
     cli::JobList,
     context::Context,
     error::Result,
-    render::{json, people},
+    render::{away, json, people},
 };
 
 /// How many a page holds.
@@ -14,7 +14,7 @@ const PAGE: u32 = 1000;
 
 pub async fn list(ctx: &Context, args: JobList) -> Result<u8> {
     let mut jobs = Vec::new();
-    let mut away: Vec<Away> = Vec::new();
+    let mut gone: Vec<Away> = Vec::new();
     let mut request = ListJobsRequest {
         states: super::states(&args.state),
         hosts: args.host,
@@ -35,11 +35,7 @@ pub async fn list(ctx: &Context, args: JobList) -> Result<u8> {
             })
             .await?;
         jobs.extend(page.jobs);
-        for host in page.away {
-            if !away.iter().any(|known| known.host == host.host) {
-                away.push(host);
-            }
-        }
+        away::add(&mut gone, page.away);
         if page.next_page_token.is_empty() || page.next_page_token == request.page_token {
             break;
         }
@@ -47,6 +43,6 @@ pub async fn list(ctx: &Context, args: JobList) -> Result<u8> {
     }
     let empty = "there are no such jobs; run one: outlast run -- CMD";
     ctx.list::<_, json::Job<'_>>(&jobs, || people::jobs(&jobs), empty)?;
-    ctx.note_away(&away);
+    ctx.note_away(&gone);
     Ok(0)
 }

@@ -1,6 +1,6 @@
 //! `job logs`: a job's output, bytes as they were written.
 
-use outlast_client::v1::{self, LogStream};
+use outlast_client::v1::{self, Away, LogStream};
 
 use crate::{
     cli::{self, Logs, Stream},
@@ -11,12 +11,12 @@ use crate::{
 };
 
 pub async fn logs(ctx: &Context, args: Logs) -> Result<u8> {
-    let job = super::find(ctx, &args.name).await?;
-    of(ctx, &job, &args).await
+    let (job, away) = super::look(ctx, &args.name).await?;
+    of(ctx, &job, away.as_ref(), &args).await
 }
 
-/// The log of a job that was looked up already.
-pub async fn of(ctx: &Context, job: &v1::Job, args: &Logs) -> Result<u8> {
+/// The log of a job that was looked up already, with its host when that is away.
+pub async fn of(ctx: &Context, job: &v1::Job, away: Option<&Away>, args: &Logs) -> Result<u8> {
     let stream = match args.stream {
         None => LogStream::Unspecified,
         Some(Stream::Stdout) => LogStream::Stdout,
@@ -45,6 +45,10 @@ pub async fn of(ctx: &Context, job: &v1::Job, args: &Logs) -> Result<u8> {
         crate::pump::answer(&crate::render::json::line(&crate::render::json::JobLine::from(
             &end,
         )))?;
+    }
+    // A follower says so by itself, when it happens.
+    if !args.follow {
+        ctx.note_away(away);
     }
     Ok(0)
 }

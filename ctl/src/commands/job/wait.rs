@@ -1,6 +1,6 @@
 //! `job wait`: until jobs have ended; the exit code is theirs.
 
-use outlast_client::v1::{self, LogStream, WaitJobRequest};
+use outlast_client::v1::{self, Away, LogStream, WaitJobRequest};
 
 use crate::{
     cli::JobWait,
@@ -9,7 +9,7 @@ use crate::{
     follow::{From, LogFollower, PATIENCE, Patience, ended, waiting},
     pump::answer,
     render::{
-        json,
+        away, json,
         people::{job_handle, job_title},
     },
 };
@@ -18,11 +18,19 @@ pub async fn wait(ctx: &Context, args: JobWait) -> Result<u8> {
     let first = FirstCode::default();
     // Looked up first, so that a wrong name is told at once and a name cannot come to mean another job meanwhile.
     let mut jobs = Vec::new();
+    let mut gone: Vec<Away> = Vec::new();
     for name in &args.names {
-        match super::find(ctx, name).await {
-            Ok(job) => jobs.push(job),
+        match super::look(ctx, name).await {
+            Ok((job, away)) => {
+                jobs.push(job);
+                away::add(&mut gone, away);
+            }
             Err(failure) => first.note(ctx.tell(failure.of_program())),
         }
+    }
+    // A follower says so by itself, when it happens.
+    if !args.all_output {
+        ctx.note_away(&gone);
     }
     let handles: Vec<&str> = jobs.iter().map(job_handle).collect();
     let resume = format!("outlast job wait {}", handles.join(" "));

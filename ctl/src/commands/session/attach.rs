@@ -13,6 +13,8 @@
 //! typed is kept and typed when it is back; from then on a notice says what is the matter, and input is refused.
 
 mod screen;
+mod shown;
+mod typing;
 
 use std::time::Duration;
 
@@ -32,7 +34,11 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use self::screen::Screen;
+use self::{
+    screen::Screen,
+    shown::Shown,
+    typing::{resize, type_in},
+};
 use crate::{
     cli::Attach,
     context::Context,
@@ -119,13 +125,13 @@ pub async fn of(ctx: &Context, session: v1::Session, read_only: bool) -> Result<
         // On the heap: it is large, and part of several commands.
         let outcome = Box::pin(attachment.run(&mut raw)).await;
         // Everything is on the screen before the mode changes.
-        let _ = attachment.pump.finish().await;
+        attachment.pump.last_words().await;
         outcome
     };
     match outcome? {
         Left::End(end) => farewell(ctx, &name, &end),
         Left::Signal(number) => {
-            pump::remark(&format!(
+            pump::last_remark(&format!(
                 "detached from session {name}; it goes on, come back with: outlast attach {name}\n"
             ));
             Ok(128_u8.saturating_add(number))
@@ -432,6 +438,10 @@ impl Attachment<'_> {
     ) -> Result<()> {
         self.attached_once = true;
         self.broken_since = None;
+        // It may have changed while nobody heard.
+        if self.open.size != Some(terminal::size()) {
+            let _ = send.try_send(message_of_size());
+        }
         if let Some(session) = opened
             .session
             .as_ref()
@@ -456,7 +466,7 @@ impl Attachment<'_> {
         }
         if !self.typed_ahead.is_empty() {
             let typed = std::mem::take(&mut self.typed_ahead);
-            // Nothing was put into the queue but the opening.
+            // Nothing was put into the queue but the opening and a size.
             let _ = send.try_send(message(Input::Input(typed.into())));
         }
         Ok(())
@@ -490,145 +500,6 @@ async fn until(then: Option<Instant>) {
         Some(then) => sleep_until(then).await,
         None => std::future::pending().await,
     }
-}
-
-/// What comes from the daemon, and where it goes.
-struct Shown<'a> {
-    host: &'a str,
-    messages: &'a mut Streaming<AttachSessionResponse>,
-    pump: &'a mut Pump,
-    screen: &'a Screen,
-    patience: &'a mut Patience,
-    raw: &'a mut Raw,
-    send: &'a mpsc::Sender<AttachSessionRequest>,
-}
-
-impl Shown<'_> {
-    /// Shows what comes until the end is announced.
-    async fn until_end(&mut self) -> Result<std::result::Result<v1::AttachEnd, ClientError>> {
-        loop {
-            match self.messages.message().await {
-                Ok(Some(message)) => {
-                    if let Some(end) = self.one(message).await? {
-                        return Ok(Ok(end));
-                    }
-                }
-                Ok(None) => return Ok(Err(cut())),
-                Err(status) => return Ok(Err(status.into())),
-            }
-        }
-    }
-
-    /// Shows one message. An end is given back.
-    async fn one(&mut self, message: AttachSessionResponse) -> Result<Option<v1::AttachEnd>> {
-        self.patience.renew();
-        match message.event {
-            Some(Output::Output(bytes)) => {
-                self.raw.in_use();
-                self.pump.write(pump::Output::Stdout, bytes).await?;
-                self.put(self.screen.again()).await?;
-            }
-            Some(Output::Link(link)) => match away(link.link()) {
-                Some(_) => {
-                    let notice = Notice::Away {
-                        host: self.host.to_owned(),
-                        link: link.link(),
-                        error: link.error,
-                    };
-                    self.put(self.screen.change(Some(notice))).await?;
-                }
-                None => {
-                    self.put(self.screen.change(None)).await?;
-                    // It may have changed while nobody heard.
-                    let _ = self.send.try_send(message_of_size());
-                }
-            },
-            Some(Output::End(end)) => {
-                // The tmux client at the other end has left and tidied up.
-                self.raw.tidy();
-                return Ok(Some(end));
-            }
-            Some(Output::Opened(_)) | None => {}
-        }
-        Ok(None)
-    }
-
-    async fn put(&mut self, bytes: Option<Vec<u8>>) -> Result<()> {
-        match bytes {
-            Some(bytes) => {
-                self.raw.in_use();
-                self.pump.write(pump::Output::Stdout, bytes.into()).await
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-/// Sends what is typed until the terminal is gone or an escape asks for something. While the host is away it is refused.
-async fn type_in(
-    keyboard: &Keyboard,
-    escapes: &mut Escapes,
-    typed_ahead: &mut Vec<u8>,
-    screen: &Screen,
-    send: &mpsc::Sender<AttachSessionRequest>,
-) -> Turn {
-    let mut was_away = screen.is_away();
-    loop {
-        // Room first: what is not read stays in the terminal.
-        let Ok(mut room) = send.reserve().await else {
-            // The call is over; how, the other direction says.
-            return std::future::pending().await;
-        };
-        let typed = match keyboard.typed().await {
-            Ok(Some(typed)) => typed,
-            Ok(None) | Err(_) => return Turn::Left(Left::Signal(1)),
-        };
-        if screen.is_away() && !was_away {
-            // From here on escapes count, whatever was typed before.
-            escapes.new_line();
-        }
-        was_away = screen.is_away();
-        let mut rest: &[u8] = &typed;
-        loop {
-            let (passed, escape, left) = escapes.take(rest);
-            rest = rest.get(rest.len() - left..).unwrap_or_default();
-            if passed.is_empty() {
-            } else if screen.is_away() {
-                screen.refuse();
-            } else if screen.helps() {
-                // What the help stood on is drawn anew, then it is typed.
-                typed_ahead.extend(passed);
-                typed_ahead.extend_from_slice(rest);
-                return Turn::Redraw;
-            } else {
-                room.send(message(Input::Input(passed.into())));
-                match send.reserve().await {
-                    Ok(more) => room = more,
-                    Err(_over) => return std::future::pending().await,
-                }
-            }
-            match escape {
-                Some(Escape::Leave) if screen.is_away() => return Turn::Left(Left::Away),
-                Some(Escape::Leave) => return Turn::Detach,
-                // While the host is away the notice says what can be done.
-                Some(Escape::Help) if screen.is_away() => {}
-                Some(Escape::Help) => screen.show(Notice::Help),
-                None => break,
-            }
-        }
-    }
-}
-
-/// Sends each new size.
-async fn resize(resized: &mut Signal, screen: &Screen, send: &mpsc::Sender<AttachSessionRequest>) {
-    while resized.recv().await.is_some() {
-        screen.resized();
-        if send.send(message_of_size()).await.is_err() {
-            break;
-        }
-    }
-    // The other direction says how it ends.
-    std::future::pending::<()>().await;
 }
 
 /// The size of this terminal, for the far end.

@@ -1,6 +1,6 @@
 //! `session create`: a program in a new session. Answers when it runs, or is known not to.
 
-use outlast_client::v1::{CreateSessionRequest, SessionState};
+use outlast_client::v1::{CreateSessionRequest, ErrorKind, SessionState};
 
 use crate::{
     cli::SessionCreate,
@@ -34,7 +34,10 @@ pub async fn create(ctx: &Context, args: SessionCreate) -> Result<u8> {
         })
         .await?;
     let session = super::sent(created.session, "session")?;
-    let session = super::made::wait(ctx, session).await?;
+    let session = match super::made::wait(ctx, session).await {
+        Err(failure) if args.attach => return Err(failure.of_program()),
+        session => session?,
+    };
     if let Some(failure) = super::made::failure(&session) {
         if !args.attach {
             return Err(failure);
@@ -50,6 +53,14 @@ pub async fn create(ctx: &Context, args: SessionCreate) -> Result<u8> {
             .await
             .map_err(Failure::of_program);
     }
+    let kept = super::made::kept(&session);
+    if let Some(kept) = kept.as_ref().filter(|_| args.attach) {
+        let name = &session.name;
+        let message = format!("session {name} {kept}; this terminal was not attached");
+        let failure = Failure::new(ErrorKind::Unreachable, message);
+        let hint = format!("outlast attach {name}");
+        return Err(failure.hint(hint).about(&session.id).of_program());
+    }
     if ctx.global.json {
         answer(&json::line(&json::Session::from(&session)))?;
     } else {
@@ -58,7 +69,7 @@ pub async fn create(ctx: &Context, args: SessionCreate) -> Result<u8> {
                 "session {}, attach with: outlast attach {}",
                 session.name, session.name
             ));
-        } else if let Some(kept) = super::made::kept(&session) {
+        } else if let Some(kept) = kept {
             ctx.note(&format!("session {} {kept}", session.name));
         } else {
             ctx.note(&format!(

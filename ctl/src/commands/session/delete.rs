@@ -6,7 +6,7 @@ use crate::{
     cli::SessionDelete,
     context::{Context, each, request_id},
     error::Result,
-    follow::waiting,
+    follow::{away, waiting},
     render::json,
 };
 
@@ -37,7 +37,14 @@ pub async fn delete(ctx: &Context, args: SessionDelete) -> Result<u8> {
         });
         let done = Box::pin(waiting(ctx, None, &what, || resume.clone(), gone)).await?;
         let session = super::sent(done.session, "session")?;
-        super::done(ctx, &session, "was deleted")
+        let became = match away(session.link()) {
+            None => "was deleted".to_owned(),
+            Some(link) => format!(
+                "was forgotten; host {} is away ({link}), and what is there goes when it is back",
+                session.host
+            ),
+        };
+        super::done(ctx, &session, &became)
     })
     .await
 }

@@ -1,6 +1,7 @@
-//! `session logs`: the scrollback while there is a screen, else the end of the raw log; with `-f` the raw log, live.
+//! `session logs`: the scrollback while there is a screen to ask for, else the end of the raw log, of which there is a copy
+//! here also while the host is away; with `-f` the raw log, live.
 
-use outlast_client::v1::{self, PeekSessionRequest};
+use outlast_client::v1::{self, Away, PeekSessionRequest};
 use serde::Serialize;
 
 use crate::{
@@ -25,13 +26,14 @@ struct Scrollback<'a> {
 }
 
 pub async fn logs(ctx: &Context, args: SessionLogs) -> Result<u8> {
-    let session = super::find(ctx, &args.name).await?;
-    of(ctx, &session, &args).await
+    let (session, away) = super::look(ctx, &args.name).await?;
+    of(ctx, &session, away.as_ref(), &args).await
 }
 
-/// The log of a session that was looked up already.
-pub async fn of(ctx: &Context, session: &v1::Session, args: &SessionLogs) -> Result<u8> {
+/// The log of a session that was looked up already, with its host when that is away.
+pub async fn of(ctx: &Context, session: &v1::Session, away: Option<&Away>, args: &SessionLogs) -> Result<u8> {
     if args.follow {
+        ctx.note_away(away);
         let from = match (args.lines, args.from) {
             (_, Some(cli::From::Start)) => From::Offset(0),
             (_, Some(cli::From::Now)) => From::Now,
@@ -56,11 +58,19 @@ pub async fn of(ctx: &Context, session: &v1::Session, args: &SessionLogs) -> Res
         .await;
     let screen = match peeked {
         Ok(peeked) if peeked.size.is_some() || !peeked.screen.is_empty() => peeked.screen,
-        Err(failure) if !failure.is_wrong_state() => return Err(failure),
-        // No screen is left; what the terminal was sent is.
-        Ok(_) | Err(_) => {
+        Err(failure) if !failure.is_wrong_state() && !failure.is_host_away() => return Err(failure),
+        // No screen is left, or none can be asked for; what the terminal was sent is here.
+        peeked => {
             let from = args.lines.map_or(From::Offset(0), From::LastLines);
-            return raw(ctx, session, from, args).await;
+            let code = raw(ctx, session, from, args).await?;
+            if peeked.is_err_and(|failure| failure.is_host_away()) {
+                // It may have gone only now.
+                let (_, away) = super::look(ctx, &session.id).await?;
+                ctx.note_away(&away);
+            } else {
+                ctx.note_away(away);
+            }
+            return Ok(code);
         }
     };
     let text = String::from_utf8_lossy(&screen);

@@ -10,10 +10,10 @@ use outlast_client::{
 use crate::{
     context::Context,
     error::{Failure, Result},
-    follow::{PATIENCE, Patience, away, cut, ended, waiting},
+    follow::{PATIENCE, Patience, away_for_now, cut, ended, waiting},
 };
 
-/// How long a session may take to have a terminal before it is worth a word.
+/// How long a session may take to have a terminal before it is worth a word; its host may have to be connected to first.
 const WITHIN: Duration = Duration::from_secs(15);
 
 /// Exit codes of a program that could not be started: not executable, not there.
@@ -22,7 +22,7 @@ const UNSTARTABLE: [i32; 2] = [126, 127];
 /// Waits until a session that is being created has a terminal, or has come to an end before. One whose host is away
 /// is not waited for; see [`kept`].
 pub async fn wait(ctx: &Context, session: v1::Session) -> Result<v1::Session> {
-    if session.state() != SessionState::Creating || kept(&session).is_some() {
+    if is_settled(&session) {
         return Ok(session);
     }
     let resume = format!("outlast session show {}", session.name);
@@ -30,7 +30,7 @@ pub async fn wait(ctx: &Context, session: v1::Session) -> Result<v1::Session> {
     let made = async {
         let mut patience = Patience::new(PATIENCE);
         loop {
-            match once(ctx, &session.id).await? {
+            match once(ctx, &session).await? {
                 Ok(now) => return Ok(now),
                 Err(error) if error.can_go_on() => patience.reconnect(ctx, error).await?,
                 Err(error) => return Err(ended(error, &resume)),
@@ -44,6 +44,9 @@ pub async fn wait(ctx: &Context, session: v1::Session) -> Result<v1::Session> {
         return outcome;
     }
     let now = super::find(ctx, &session.id).await?;
+    if is_settled(&now) {
+        return Ok(now);
+    }
     let because = now.reason.map(|reason| format!(": {reason}")).unwrap_or_default();
     Err(Failure::new(
         ErrorKind::WrongState,
@@ -53,12 +56,17 @@ pub async fn wait(ctx: &Context, session: v1::Session) -> Result<v1::Session> {
     .about(session.id))
 }
 
-/// Follows the session's events until it is no longer being created.
-async fn once(ctx: &Context, id: &str) -> Result<std::result::Result<v1::Session, ClientError>> {
+/// There is nothing to wait for: it is no longer being created, or cannot be for now.
+fn is_settled(session: &v1::Session) -> bool {
+    session.state() != SessionState::Creating || kept(session).is_some()
+}
+
+/// Follows the events of the session and of its host until there is nothing more to wait for.
+async fn once(ctx: &Context, session: &v1::Session) -> Result<std::result::Result<v1::Session, ClientError>> {
     let request = ReadEventsRequest {
         follow: true,
-        kinds: vec!["session".to_owned()],
-        subjects: vec![id.to_owned()],
+        kinds: vec!["session".to_owned(), "host.link".to_owned()],
+        subjects: vec![session.id.clone(), session.host.clone()],
         ..ReadEventsRequest::default()
     };
     let daemon = ctx.daemon().await?;
@@ -73,8 +81,8 @@ async fn once(ctx: &Context, id: &str) -> Result<std::result::Result<v1::Session
             Ok(None) => return Ok(Err(cut())),
             Err(status) => return Ok(Err(status.into())),
         }
-        let now = super::find(ctx, id).await?;
-        if now.state() != SessionState::Creating {
+        let now = super::find(ctx, &session.id).await?;
+        if is_settled(&now) {
             return Ok(Ok(now));
         }
     }
@@ -83,7 +91,7 @@ async fn once(ctx: &Context, id: &str) -> Result<std::result::Result<v1::Session
 /// What to say of a session that cannot be made yet because its host is away.
 pub fn kept(session: &v1::Session) -> Option<String> {
     let creating = session.state() == SessionState::Creating;
-    let link = away(session.link()).filter(|_| creating)?;
+    let link = away_for_now(session.link()).filter(|_| creating)?;
     Some(format!(
         "will be started when host {} is back; it is away ({link})",
         session.host

@@ -9,7 +9,7 @@ use crate::{
     cli::SessionStop,
     commands::ending::{Ending, Thing, Words},
     context::{Context, request_id},
-    error::{Failure, Result},
+    error::Result,
 };
 
 /// Time between TERM and KILL.
@@ -33,21 +33,16 @@ impl Thing for v1::Session {
         &self.name
     }
 
-    fn host(&self) -> (&str, v1::Link) {
-        (&self.host, self.link())
+    fn host(&self) -> Option<(&str, v1::Link)> {
+        Some((&self.host, self.link()))
     }
 }
 
 pub async fn stop(ctx: &Context, args: SessionStop) -> Result<u8> {
     let grace = args.grace.unwrap_or(GRACE);
     let mut ending = Ending::new(WORDS, args.until, grace);
-    for name in args.names {
-        match ask(ctx, name, grace, &mut ending).await {
-            Ok(()) => {}
-            Err(Failure::Closed) => return Err(Failure::Closed),
-            Err(failure) => ending.failed(ctx.tell(failure)),
-        }
-    }
+    let ask = async |name, ending: &mut Ending<v1::Session>| ask(ctx, name, grace, ending).await;
+    ending.ask_all(ctx, args.names, ask).await?;
     ending
         .wait(ctx, |id, resume| async move {
             let done = wait::until(ctx, &id, &Condition::exited(), &resume).await?;

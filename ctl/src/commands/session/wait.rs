@@ -14,6 +14,7 @@ use crate::{
     follow::{PATIENCE, Patience, cut, ended, waiting},
     pump::answer,
     render::{
+        away,
         escape::{escape, quote},
         json,
     },
@@ -84,12 +85,17 @@ pub async fn wait(ctx: &Context, args: SessionWait) -> Result<u8> {
     let condition = Condition::new(args.until, args.pattern, args.from)?;
     let first = FirstCode::default();
     let mut sessions = Vec::new();
+    let mut gone = Vec::new();
     for name in &args.names {
-        match super::find(ctx, name).await {
-            Ok(session) => sessions.push(session),
+        match super::look(ctx, name).await {
+            Ok((session, away)) => {
+                sessions.push(session);
+                away::add(&mut gone, away);
+            }
             Err(failure) => first.note(ctx.tell(failure)),
         }
     }
+    ctx.note_away(&gone);
     if let Some(code) = of(ctx, &sessions, &condition, args.timeout).await? {
         first.note(code);
     }

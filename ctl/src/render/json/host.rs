@@ -141,14 +141,16 @@ pub struct LinkLine<'a> {
     kind: &'static str,
     host: &'a str,
     link: Option<String>,
+    error: Option<&'a str>,
 }
 
 impl<'a> LinkLine<'a> {
-    pub fn new(host: &'a str, now: v1::Link) -> Self {
+    pub fn new(host: &'a str, now: &'a v1::LinkChange) -> Self {
         Self {
             kind: "link",
             host,
-            link: link(now),
+            link: link(now.link()),
+            error: now.error.as_deref(),
         }
     }
 }

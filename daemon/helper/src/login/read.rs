@@ -24,6 +24,7 @@ use uuid::Uuid;
 
 use super::answer;
 use crate::{
+    installed,
     program::{self, Environment},
     spool::Family,
     sys,
@@ -67,6 +68,9 @@ impl Question {
     /// # Errors
     /// Why it could not be read, one sentence.
     pub(super) async fn ask(&self) -> Result<Environment, String> {
+        if let Err(error) = installed::put_back(&self.helper_program).await {
+            tracing::warn!(%error, "putting the helper back");
+        }
         let until = Instant::now() + WITHIN;
         match self.try_with(&["-l", "-c"], until).await {
             Err(Failed::Ended(_)) => {}
@@ -130,7 +134,7 @@ impl Question {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        sys::own_session(command.as_std_mut());
+        sys::own_session_with_us(command.as_std_mut());
         command.spawn()
     }
 

@@ -148,7 +148,8 @@ impl Attachment {
         // tmux of 3.2 does not say that a client left.
         self.core.tmux.refresh().await;
         if !matches!(over, Over::HungUp) {
-            say(&to, attach_session_response::Event::Ended(true)).await;
+            let over = matches!(self.dir.state(None), Ok(State::Ended(..) | State::Lost { .. }));
+            say(&to, attach_session_response::Event::Ended(over)).await;
         }
     }
 

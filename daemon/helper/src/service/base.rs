@@ -1,7 +1,8 @@
-//! What the variables of a program are put on top of: the login environment, with the agent socket where the daemon
-//! forwards one.
+//! What everything that is started here rests on: the variables its own are put on top of, which are the login
+//! environment with the agent socket where the daemon forwards one, and the helper's file.
 
 use crate::{
+    installed,
     program::{self, Environment},
     service::Core,
     spool::{Base, Spec},
@@ -40,6 +41,14 @@ pub(super) async fn resolve(core: &Core, mut spec: Spec) -> Spec {
     spec.cwd = Some(cwd);
     spec.env = all;
     spec
+}
+
+/// Sees to it that the helper that is to hold something is there as a file.
+pub(super) async fn put_back(core: &Core) {
+    if let Err(error) = installed::put_back(&core.config.helper_program).await {
+        // Starting it says what is missing.
+        tracing::warn!(%error, "putting the helper back");
+    }
 }
 
 fn with_agent(core: &Core, mut env: Environment) -> Environment {

@@ -4,7 +4,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use futures::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use futures::{FutureExt as _, Stream, StreamExt as _, stream::FuturesUnordered};
 use outlast_client::{
     helper_v1::{DialRequest, DialResponse, TcpAddress, dial_request, dial_response::Event, dial_to::To},
     v1::{Error, ErrorKind},
@@ -15,6 +15,7 @@ use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::{Answers, Core, error::usage};
@@ -114,13 +115,8 @@ where
     let (sender, receiver) = mpsc::channel(QUEUE);
     let leaving = core.leaving.clone();
     core.tasks.spawn(async move {
-        let both = async {
-            let outward = outward(input, into);
-            // Whichever fails ends both: a half of a broken connection is of no use.
-            tokio::try_join!(inward(from, &sender), outward.map(|done| done.map_err(Some)))
-        };
         let done = tokio::select! {
-            done = both => done.map(drop),
+            done = both_ways((from, into), input, &sender) => done,
             () = sender.closed() => Ok(()),
             () = leaving.cancelled() => Ok(()),
         };
@@ -132,6 +128,24 @@ where
         }
     });
     Answers::new(receiver)
+}
+
+/// Carries bytes both ways, until both are done. None as an error: nobody listens.
+async fn both_ways<R, W, S>((from, into): (R, W), input: S, to: &Sender) -> Result<(), Option<io::Error>>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+    S: Stream<Item = Result<DialRequest, Status>> + Unpin,
+{
+    let all_read = CancellationToken::new();
+    let inward = async {
+        inward(from, to).await?;
+        all_read.cancel();
+        Ok(())
+    };
+    let outward = outward(input, into, &all_read).map(|done| done.map_err(Some));
+    // A connection that cannot be read, or a daemon that is gone, is the end of both.
+    tokio::try_join!(inward, outward).map(drop)
 }
 
 /// From the connection to the daemon. None as an error: nobody listens.
@@ -152,18 +166,65 @@ async fn inward(mut from: impl AsyncRead + Unpin, to: &Sender) -> Result<(), Opt
     }
 }
 
-/// From the daemon to the connection. The end of the daemon's side is the end of this direction alone.
-async fn outward(mut input: Streaming<DialRequest>, mut into: impl AsyncWrite + Unpin) -> io::Result<()> {
+/// From the daemon to the connection. The end of the daemon's side is the end of this direction alone, and so is another
+/// end that takes nothing more: what it said before that is still to be read. What comes for it is thrown away then, so
+/// that nobody waits, until all is read.
+async fn outward(
+    mut input: impl Stream<Item = Result<DialRequest, Status>> + Unpin,
+    mut into: impl AsyncWrite + Unpin,
+    all_read: &CancellationToken,
+) -> io::Result<()> {
+    let mut takes = true;
     loop {
-        match input.message().await {
-            Ok(Some(request)) => match request.event {
-                Some(dial_request::Event::Data(bytes)) => into.write_all(&bytes).await?,
-                Some(dial_request::Event::Eof(true)) => break,
-                _ => {}
-            },
-            Ok(None) => break,
-            Err(status) => return Err(io::Error::other(status.message().to_owned())),
+        let request = tokio::select! {
+            request = input.next() => request.transpose(),
+            () = all_read.cancelled(), if !takes => return Ok(()),
+        };
+        let request = request.map_err(|status| io::Error::other(status.message().to_owned()))?;
+        match request.map(|request| request.event) {
+            Some(Some(dial_request::Event::Data(bytes))) if takes => {
+                takes = into.write_all(&bytes).await.is_ok();
+            }
+            None | Some(Some(dial_request::Event::Eof(true))) => break,
+            Some(_) => {}
         }
     }
-    into.shutdown().await
+    // It fails where the other end is gone, of which reading hears.
+    let _ = into.shutdown().await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{duplex, join};
+    use tokio_stream::wrappers::ReceiverStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_said_is_read_though_nothing_more_is_taken() {
+        let (mut answering, from) = duplex(100);
+        let (gone, into) = duplex(100);
+        drop(gone);
+        let (input, requests) = mpsc::channel(1);
+        let (sender, mut answers) = mpsc::channel(QUEUE);
+        let carried = tokio::spawn(async move {
+            let requests = ReceiverStream::new(requests);
+            both_ways(tokio::io::split(join(from, into)), requests, &sender).await
+        });
+        let mut next = async || answers.recv().await.unwrap().unwrap().event.unwrap();
+        assert_eq!(next().await, Event::Connected(true));
+        // The third has room only when the first was looked at.
+        for _ in 0..3 {
+            let event = Some(dial_request::Event::Data(Bytes::from_static(b"in vain")));
+            input.send(Ok(DialRequest { event })).await.unwrap();
+        }
+        answering.write_all(b"too much").await.unwrap();
+        assert_eq!(next().await, Event::Data(Bytes::from_static(b"too much")));
+        drop(answering);
+        assert_eq!(next().await, Event::Eof(true));
+        // The daemon's side is still open; nobody waits for it.
+        assert!(carried.await.unwrap().is_ok());
+        drop(input);
+    }
 }

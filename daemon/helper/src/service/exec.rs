@@ -4,7 +4,10 @@
 mod hold;
 mod start;
 
-use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus, sync::Arc, time::Duration};
+use std::{
+    future::pending, os::fd::AsFd, os::unix::process::ExitStatusExt as _, process::ExitStatus, sync::Arc,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use outlast_client::helper_v1::{
@@ -13,8 +16,9 @@ use outlast_client::helper_v1::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     sync::mpsc,
-    time::timeout,
+    time::{sleep, timeout},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use self::{
@@ -33,7 +37,8 @@ const CHUNK: usize = 64 << 10;
 /// Chunks of input under way to a program that does not read.
 const INPUT_QUEUE: usize = 4;
 
-/// How long output may still come after the program itself ended, from children it left behind.
+/// How long output is still waited for after the program itself ended, from children it left behind. How long a reader
+/// takes for what came is another matter.
 const LATE_OUTPUT: Duration = Duration::from_secs(1);
 
 /// How long the first message may take.
@@ -98,7 +103,8 @@ async fn run(core: &Core, start: ExecStart, input: Streaming<ExecRequest>, to: &
         hold.end(&mut child).await;
         return None;
     }
-    let outputs = pass_on(output, to);
+    let late = CancellationToken::new();
+    let outputs = pass_on(output, to, &late);
     tokio::pin!(outputs);
     let inputs = feed(input, stdin, &hold);
     tokio::pin!(inputs);
@@ -124,7 +130,16 @@ async fn run(core: &Core, start: ExecStart, input: Streaming<ExecRequest>, to: &
     hold.is_over();
     if !read_all {
         // What is in the pipes is there already; only children that were left behind can write more.
-        let _ = timeout(LATE_OUTPUT, outputs).await;
+        let give_up = async {
+            sleep(LATE_OUTPUT).await;
+            late.cancel();
+            pending::<()>().await;
+        };
+        tokio::select! {
+            () = outputs => {}
+            () = give_up => {}
+            () = to.closed() => return None,
+        }
     }
     Some(outcome(status.ok()))
 }
@@ -147,37 +162,73 @@ fn outcome(status: Option<ExitStatus>) -> Outcome {
     }
 }
 
-/// Sends everything that comes until the end.
-async fn pass_on(output: Output, to: &Sender) {
+/// Sends everything that comes until the end, or until nothing more is waited for.
+async fn pass_on(output: Output, to: &Sender, late: &CancellationToken) {
     match output {
         Output::Pipes(stdout, stderr) => {
             tokio::join!(
-                pump(stdout, to, exec_response::Event::Stdout),
-                pump(stderr, to, exec_response::Event::Stderr)
+                pump(stdout, to, exec_response::Event::Stdout, late),
+                pump(stderr, to, exec_response::Event::Stderr, late)
             );
         }
-        Output::Terminal(pty) => show(&pty, to).await,
+        Output::Terminal(pty) => show(&pty, to, late).await,
     }
 }
 
-async fn pump<R: AsyncRead + Unpin>(mut from: R, to: &Sender, event: fn(Bytes) -> exec_response::Event) {
+async fn pump<R: AsyncRead + AsFd + Unpin>(
+    mut from: R,
+    to: &Sender,
+    event: fn(Bytes) -> exec_response::Event,
+    late: &CancellationToken,
+) {
+    // The program may have made it wider.
+    let holds = |from: &R| rustix::pipe::fcntl_getpipe_size(from).unwrap_or(CHUNK);
     let mut buffer = vec![0; CHUNK];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+    let mut left = None;
+    loop {
+        if left.is_none() && late.is_cancelled() {
+            left = Some(holds(&from));
+        }
+        let count = tokio::select! {
+            biased;
+            read = from.read(&mut buffer) => read.unwrap_or(0),
+            () = late.cancelled() => 0,
+        };
         let bytes = Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default());
-        if !say(to, event(bytes)).await {
+        if count == 0 || !say(to, event(bytes)).await || is_enough(&mut left, count) {
             return;
         }
     }
 }
 
-async fn show(pty: &Pty, to: &Sender) {
+async fn show(pty: &Pty, to: &Sender, late: &CancellationToken) {
     let mut buffer = BytesMut::zeroed(CHUNK);
-    while let Ok(count @ 1..) = pty.read(&mut buffer).await {
+    let mut left = None;
+    loop {
+        if left.is_none() && late.is_cancelled() {
+            // More than a terminal holds.
+            left = Some(CHUNK);
+        }
+        let count = tokio::select! {
+            biased;
+            read = pty.read(&mut buffer) => read.unwrap_or(0),
+            () = late.cancelled() => 0,
+        };
         let bytes = Bytes::copy_from_slice(buffer.get(..count).unwrap_or_default());
-        if !say(to, exec_response::Event::Stdout(bytes)).await {
+        let event = exec_response::Event::Stdout(bytes);
+        if count == 0 || !say(to, event).await || is_enough(&mut left, count) {
             return;
         }
     }
+}
+
+/// Counts what was read since nothing more is waited for. True: all that lay there then was read, and what comes now is
+/// that of a child that goes on for ever.
+fn is_enough(left: &mut Option<usize>, count: usize) -> bool {
+    left.as_mut().is_some_and(|left| {
+        *left = left.saturating_sub(count);
+        *left == 0
+    })
 }
 
 /// Handles what the listener sends, to its end. False: the stream broke. Some chunks of input wait for a program that

@@ -16,7 +16,7 @@ use tonic::Status;
 
 use super::{
     Answers, Core,
-    base::resolve,
+    base::{put_back, resolve},
     error::{broken, check_id, failed, not_found, usage, wrong_state},
     logs::{self, Tail},
     pace::Pace,
@@ -117,6 +117,7 @@ pub(super) async fn keep_spec(core: &Core, dir: &Dir, spec: Spec) -> Result<(), 
 /// Starts the supervisor, in a scope of its own where that is to be had. A second attempt is harmless: a supervisor that
 /// finds another leaves.
 async fn start(core: &Core, dir: &Dir) -> Result<(), Status> {
+    put_back(core).await;
     if core.config.scope && scope::is_possible() {
         let command = scope::command(core.config.helper_program.as_os_str());
         match launch(command, dir, SCOPE_WITHIN).await {

@@ -9,7 +9,7 @@ use tonic::Status;
 
 use super::{
     Core,
-    base::resolve,
+    base::{put_back, resolve},
     error::{broken, check_id, failed, not_found, tmux, usage, wrong_state},
     jobs::{keep_spec, spec},
     panes::{self, Seen},
@@ -30,8 +30,8 @@ pub(super) async fn start(core: &Core, request: StartSessionRequest) -> Result<S
     if run == 0 {
         return Err(usage("runs are counted from 1"));
     }
-    let size = Size::new(request.columns, request.rows)
-        .ok_or_else(|| usage("the size is none that a terminal can have"))?;
+    let size = request.size.and_then(|size| Size::new(size.columns, size.rows));
+    let size = size.ok_or_else(|| usage("the size is none that a terminal can have"))?;
     let dir = core.root.session(id);
     let _alone = core.sessions.lock(id).await;
     let new = match request.spec_json.is_empty() {
@@ -54,6 +54,7 @@ pub(super) async fn start(core: &Core, request: StartSessionRequest) -> Result<S
                 }
                 keep_spec(core, &dir, spec).await?;
             }
+            put_back(core).await;
             panes::open(core, &client, &dir, &request, size).await?;
         }
         // So that nobody who is told of the start finds it not in tmux.

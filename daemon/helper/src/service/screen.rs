@@ -1,7 +1,7 @@
 //! A session's screen, and typing into it.
 
 use outlast_client::helper_v1::{
-    CaptureSessionRequest, CaptureSessionResponse, SendSessionRequest, SendSessionResponse,
+    CaptureSessionRequest, CaptureSessionResponse, SendSessionRequest, SendSessionResponse, Size,
 };
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tonic::Status;
 use super::{
     Core,
     error::{check_id, failed, no_screen, not_found, tmux, usage, wrong_state},
-    settle::pane,
+    settle::{pane, tmux_name},
 };
 use crate::{
     spool::{Dir, State},
@@ -38,7 +38,18 @@ const LINE: usize = 16 << 10;
 /// Most keys in one request.
 const KEYS_MAX: usize = 4096;
 
-/// What the screen shows. A process of its own, because the answer holds what programs wrote.
+/// Columns and rows of a pane.
+const SIZE: &str = "#{pane_width} #{pane_height}";
+
+/// What a screen looks like.
+struct Shown {
+    /// Columns and rows, as tmux writes them.
+    size: Vec<u8>,
+    /// Each line with a newline.
+    screen: Vec<u8>,
+}
+
+/// What the screen shows.
 pub(super) async fn capture(
     core: &Core,
     request: &CaptureSessionRequest,
@@ -47,16 +58,86 @@ pub(super) async fn capture(
     if !core.root.session(&request.id).exists() {
         return Err(not_found("session", &request.id));
     }
+    let mut asked = None;
+    let shown = match timeout(WITHIN, shown(core, request, &mut asked)).await {
+        Ok(Ok(shown)) => shown,
+        Ok(Err(Error::Gone | Error::Refused(_))) => return Err(no_screen(&request.id)),
+        Ok(Err(other)) => return Err(tmux(other)),
+        Err(_elapsed) => {
+            // One that does not see the end of its answer takes all others for more of it.
+            asked.as_ref().inspect(|client| client.end());
+            return Err(tmux(Error::Gone));
+        }
+    };
+    let size = std::str::from_utf8(&shown.size)
+        .ok()
+        .and_then(|size| size.split_once(' '));
+    let size = size.and_then(|(columns, rows)| {
+        Some(Size {
+            columns: columns.parse().ok()?,
+            rows: rows.parse().ok()?,
+        })
+    });
+    Ok(CaptureSessionResponse {
+        screen: shown.screen.into(),
+        size,
+    })
+}
+
+/// Asks for it, and keeps in `asked` the control client that is to answer. The screen alone goes over that one, which
+/// takes a fraction of the time of a process. Scrollback can be long, and would keep others waiting there.
+async fn shown(
+    core: &Core,
+    request: &CaptureSessionRequest,
+    asked: &mut Option<Client>,
+) -> Result<Shown, Error> {
+    if request.history_lines == 0 {
+        let client = core.tmux.reach().await?.ok_or(Error::Gone)?;
+        let shown = ask(asked.insert(client), &request.id, request.ansi).await;
+        *asked = None;
+        match shown {
+            Ok(Some(shown)) => return Ok(shown),
+            // The screen is too large for it, or it ended, which says nothing about the server.
+            Ok(None) | Err(Error::Gone) => {}
+            Err(other) => return Err(other),
+        }
+    }
+    run(core, request).await
+}
+
+/// Asks the control client. None: the screen is larger than what it keeps of a reply.
+async fn ask(client: &Client, id: &str, ansi: bool) -> Result<Option<Shown>, Error> {
+    let target = pane(id);
+    let mut capture = vec!["capture-pane", "-p", "-t", &target];
+    if ansi {
+        capture.push("-e");
+    }
+    // First of all whether it is there: the second does not fail when it is not, and the third must not fail.
+    let commands = Commands::one(["has-session", "-t", &format!("={}", tmux_name(id))])?
+        .then(["display-message", "-p", "-t", &target, SIZE])?
+        .then(capture)?
+        .fenced();
+    let mut replies = client.run(commands).await?.into_iter().skip(1);
+    let (Some(size), Some(screen)) = (replies.next(), replies.next()) else {
+        return Err(Error::Gone);
+    };
+    if screen.cut {
+        return Ok(None);
+    }
+    // Every line of it ends in a newline, as in what a process prints.
+    let mut text = screen.lines.join(&b'\n');
+    text.push(b'\n');
+    Ok(Some(Shown {
+        size: size.lines.into_iter().next().unwrap_or_default(),
+        screen: text,
+    }))
+}
+
+/// Asks with a process of its own.
+async fn run(core: &Core, request: &CaptureSessionRequest) -> Result<Shown, Error> {
     let target = pane(&request.id);
     let start = format!("-{}", request.history_lines.min(HISTORY_MAX));
-    let mut arguments = vec![
-        "display-message",
-        "-p",
-        "-t",
-        &target,
-        "#{pane_width} #{pane_height}",
-        ";",
-    ];
+    let mut arguments = vec!["display-message", "-p", "-t", &target, SIZE, ";"];
     arguments.extend(["capture-pane", "-p", "-t", &target]);
     if request.ansi {
         arguments.push("-e");
@@ -64,29 +145,11 @@ pub(super) async fn capture(
     if request.history_lines > 0 {
         arguments.extend(["-S", &start]);
     }
-    let printed = timeout(WITHIN, core.tmux.process(arguments)).await;
-    let printed = match printed.map_err(|_elapsed| tmux(Error::Gone))? {
-        Ok(printed) => printed,
-        Err(Error::Gone | Error::Refused(_)) => return Err(no_screen(&request.id)),
-        Err(other) => return Err(tmux(other)),
-    };
-    let line = printed.iter().position(|&byte| byte == b'\n');
-    let (size, screen) = match line {
-        Some(at) => (
-            printed.get(..at).unwrap_or_default(),
-            printed.get(at + 1..).unwrap_or_default(),
-        ),
-        None => (printed.as_slice(), [].as_slice()),
-    };
-    let size = std::str::from_utf8(size)
-        .ok()
-        .and_then(|size| size.split_once(' '));
-    let (columns, rows) = size.unwrap_or_default();
-    Ok(CaptureSessionResponse {
-        screen: screen.to_vec().into(),
-        columns: columns.parse().unwrap_or_default(),
-        rows: rows.parse().unwrap_or_default(),
-    })
+    let mut size = core.tmux.process(arguments).await?;
+    let line = size.iter().position(|&byte| byte == b'\n');
+    let screen = line.map(|at| size.split_off(at + 1)).unwrap_or_default();
+    size.truncate(line.unwrap_or(size.len()));
+    Ok(Shown { size, screen })
 }
 
 /// Types bytes, then presses keys.

@@ -1,8 +1,8 @@
 //! One control-mode client: commands in, their replies out, and a word when something about clients or sessions
 //! changed.
 //!
-//! Nothing that carries a program's output goes through it. It ends when tmux does, when a reply is overdue, or when
-//! its last handle is dropped.
+//! No stream of a program's output goes through it; a screen does, in a reply that is fenced. It ends when tmux does, when
+//! a reply is overdue, or when its last handle is dropped.
 //!
 //! Its process is asked to end and never killed: a client says in several pieces who it is, and until tmux 3.7 the server
 //! crashes, with all sessions in it, when a control client goes away in between. One that is asked says it all first.
@@ -28,6 +28,7 @@ use crate::sys;
 
 use super::{
     Error,
+    fence::Nonce,
     parse::{Parser, Reply, Said},
     quote::Commands,
 };
@@ -56,7 +57,8 @@ struct Request {
 /// A request whose replies are not all in.
 #[derive(Debug)]
 struct Waiting {
-    left: usize,
+    /// For each reply that is not in what fences it.
+    left: VecDeque<Option<Nonce>>,
     replies: Vec<Reply>,
     answer: oneshot::Sender<Result<Vec<Reply>, Error>>,
 }
@@ -181,7 +183,7 @@ async fn write(mut to: ChildStdin, mut inbox: mpsc::Receiver<Request>, queue: Qu
         let mut line = commands.line().to_owned();
         line.push('\n');
         lock(&queue).push_back(Waiting {
-            left: commands.count(),
+            left: commands.fences().iter().copied().collect(),
             replies: Vec::new(),
             answer,
         });
@@ -193,15 +195,19 @@ async fn write(mut to: ChildStdin, mut inbox: mpsc::Receiver<Request>, queue: Qu
 
 /// Reads until the end, giving every reply to whom it belongs.
 async fn read(mut from: ChildStdout, queue: Queue, changed: Arc<Notify>) {
-    let (mut parser, mut said) = (Parser::new(), Vec::new());
+    let mut parser = Parser::new();
     let mut buffer = vec![0; 16 << 10];
     while let Ok(count) = from.read(&mut buffer).await {
-        let bytes = buffer.get(..count).unwrap_or_default();
-        if bytes.is_empty() {
+        let mut rest = buffer.get(..count).unwrap_or_default();
+        if rest.is_empty() {
             return;
         }
-        parser.push(bytes, &mut said);
-        for said in said.drain(..) {
+        loop {
+            // Whoever a reply in these bytes belongs to is in the queue already: only then was the command written.
+            let fence = next_fence(&lock(&queue));
+            let Some(said) = parser.next(&mut rest, fence) else {
+                break;
+            };
             match said {
                 Said::Reply(reply) if reply.ours => settle(&mut lock(&queue), reply),
                 Said::Reply(_) => {}
@@ -215,13 +221,18 @@ async fn read(mut from: ChildStdout, queue: Queue, changed: Arc<Notify>) {
     }
 }
 
+/// What fences the next reply.
+fn next_fence(queue: &VecDeque<Waiting>) -> Option<Nonce> {
+    queue.front()?.left.front().copied().flatten()
+}
+
 /// Replies come in the order of the commands. One that was refused is the last of its line.
 fn settle(queue: &mut VecDeque<Waiting>, reply: Reply) {
     let Some(waiting) = queue.front_mut() else { return };
-    waiting.left = waiting.left.saturating_sub(1);
+    waiting.left.pop_front();
     let ok = reply.ok;
     waiting.replies.push(reply);
-    if ok && waiting.left > 0 {
+    if ok && !waiting.left.is_empty() {
         return;
     }
     let Some(mut done) = queue.pop_front() else { return };

@@ -1,12 +1,13 @@
 //! The tmux server in which sessions live: one per owner on a machine, on a socket of its own, with a configuration of
 //! its own and an environment in which nothing secret stands.
 //!
-//! What is asked of it goes over one control-mode client; what carries a program's output goes through short `tmux`
-//! processes and ptys. tmux carries terminals. It is not asked how a program ended; that is in the session's
+//! What is asked of it goes over one control-mode client, screens too, each in a reply that is fenced; what else carries a
+//! program's output goes through short `tmux` processes and ptys. tmux carries terminals. It is not asked how a program ended; that is in the session's
 //! directory.
 
 mod client;
 mod conf;
+pub mod fence;
 pub mod keys;
 pub mod parse;
 mod place;

@@ -1,8 +1,13 @@
 //! Reads what a tmux server says to a control-mode client.
 //!
 //! Lines are either notifications (`%name …`) or stand in a reply between `%begin` and the `%end` or `%error` that
-//! carries the same time, number and flags; nothing else ends a reply, and inside one every line is content. Takes any
-//! bytes in any pieces, never fails and keeps no more than its limits.
+//! carries the same time, number and flags; nothing else ends a reply, and inside one every line is content. Whoever asked
+//! for what programs wrote says so with a [`Nonce`], and such a reply ends only where that is. Takes any bytes in any
+//! pieces, never fails and keeps no more than its limits.
+
+use std::collections::VecDeque;
+
+use super::fence::{Ended, Fence, Nonce};
 
 /// Longest line kept, in bytes; what is beyond is dropped. Our questions have answers of some hundred bytes a line.
 const LINE_MAX: usize = 64 << 10;
@@ -41,14 +46,30 @@ pub struct Reply {
 /// The parser: bytes in, [`Said`] out.
 #[derive(Debug, Default)]
 pub struct Parser {
-    line: Vec<u8>,
-    line_cut: bool,
+    line: Line,
     open: Option<Open>,
+    /// Lines that are to be read before all others: they stood behind the end of a fenced reply.
+    again: VecDeque<Line>,
+}
+
+/// A line without what ends it.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    pub(super) text: Vec<u8>,
+    /// It was longer.
+    pub(super) cut: bool,
 }
 
 #[derive(Debug)]
 struct Open {
     stamp: Stamp,
+    content: Content,
+    fence: Option<Fence>,
+}
+
+/// What a reply holds so far.
+#[derive(Debug, Default)]
+pub(super) struct Content {
     size: usize,
     lines: Vec<Vec<u8>>,
     cut: bool,
@@ -56,7 +77,7 @@ struct Open {
 
 /// What a reply's first and last line have in common.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
+pub(super) struct Stamp {
     time: u64,
     number: u64,
     flags: u32,
@@ -69,94 +90,134 @@ impl Parser {
         Self::default()
     }
 
-    /// Takes the next bytes and appends what they complete to `to`.
-    pub fn push(&mut self, bytes: &[u8], to: &mut Vec<Said>) {
-        let mut rest = bytes;
-        while let Some(at) = rest.iter().position(|&byte| byte == b'\n') {
-            let (line, after) = rest.split_at(at);
-            self.extend(line);
-            self.end_line(to);
-            rest = after.get(1..).unwrap_or_default();
+    /// The next thing said, taken from the beginning of `rest`; None when all of it is taken and more is needed. `fence`
+    /// is what fences the reply to the next of our own commands: it holds for one that begins now.
+    pub fn next(&mut self, rest: &mut &[u8], fence: Option<Nonce>) -> Option<Said> {
+        loop {
+            let line = match self.again.pop_front() {
+                Some(line) => line,
+                None => self.take(rest)?,
+            };
+            let said = match self.open.take() {
+                Some(open) => self.within(open, line),
+                None => self.between(&line, fence),
+            };
+            if said.is_some() {
+                return said;
+            }
         }
-        self.extend(rest);
     }
 
-    fn extend(&mut self, bytes: &[u8]) {
-        let room = LINE_MAX - self.line.len().min(LINE_MAX);
-        if bytes.len() > room {
-            self.line_cut = true;
-        }
-        self.line
-            .extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
-    }
-
-    fn end_line(&mut self, to: &mut Vec<Said>) {
+    /// Takes bytes up to the end of a line.
+    fn take(&mut self, rest: &mut &[u8]) -> Option<Line> {
+        let Some(at) = rest.iter().position(|&byte| byte == b'\n') else {
+            self.line.extend(std::mem::take(rest));
+            return None;
+        };
+        let (end, after) = rest.split_at(at);
+        self.line.extend(end);
+        *rest = after.get(1..).unwrap_or_default();
         let mut line = std::mem::take(&mut self.line);
-        let cut = std::mem::take(&mut self.line_cut);
-        if line.last() == Some(&b'\r') {
-            line.pop();
+        if line.text.last() == Some(&b'\r') {
+            line.text.pop();
         }
-        match self.open.take() {
-            Some(open) => self.within(open, line, cut, to),
-            None => self.between(&line, cut, to),
-        }
+        Some(line)
     }
 
     /// A line inside a reply.
-    fn within(&mut self, mut open: Open, line: Vec<u8>, cut: bool, to: &mut Vec<Said>) {
+    fn within(&mut self, mut open: Open, line: Line) -> Option<Said> {
         let end = [("%end ", true), ("%error ", false)]
             .into_iter()
-            .find(|(guard, _)| !cut && stamp(&line, guard) == Some(open.stamp));
-        if let Some((_, ok)) = end {
-            to.push(Said::Reply(Reply {
-                ours: open.stamp.flags & 1 == 1,
+            .find(|(guard, _)| stamp(&line, guard) == Some(open.stamp))
+            .map(|(_, ok)| ok);
+        let ended = match (&mut open.fence, end) {
+            (Some(fence), end) => fence.take(line, end, &mut open.content),
+            (None, Some(ok)) => Some(Ended {
                 ok,
-                lines: open.lines,
-                cut: open.cut,
-            }));
-            return;
-        }
-        // One for the line itself, so that empty ones count as well.
-        open.size += line.len() + 1;
-        open.cut |= cut;
-        if open.size > REPLY_MAX {
-            open.cut = true;
-        } else {
-            open.lines.push(line);
-        }
-        self.open = Some(open);
+                after: Vec::new(),
+            }),
+            (None, None) => {
+                open.content.push(line);
+                None
+            }
+        };
+        let Some(Ended { ok, after }) = ended else {
+            self.open = Some(open);
+            return None;
+        };
+        self.again.extend(after);
+        Some(Said::Reply(Reply {
+            ours: open.stamp.is_ours(),
+            ok,
+            lines: open.content.lines,
+            cut: open.content.cut,
+        }))
     }
 
     /// A line outside of replies.
-    fn between(&mut self, line: &[u8], cut: bool, to: &mut Vec<Said>) {
-        if let Some(stamp) = stamp(line, "%begin ").filter(|_| !cut) {
+    fn between(&mut self, line: &Line, fence: Option<Nonce>) -> Option<Said> {
+        if let Some(stamp) = stamp(line, "%begin ") {
             self.open = Some(Open {
                 stamp,
-                size: 0,
-                lines: Vec::new(),
-                cut: false,
+                content: Content::default(),
+                fence: fence.filter(|_| stamp.is_ours()).map(Fence::new),
             });
-            return;
+            return None;
         }
-        let Some(text) = line.strip_prefix(b"%") else {
-            // Nothing of the protocol; a start message of some build perhaps.
-            return;
-        };
+        // What does not begin so is nothing of the protocol; a start message of some build perhaps.
+        let text = line.text.strip_prefix(b"%")?;
         let space = text.iter().position(|&byte| byte == b' ');
         let (name, rest) = match space {
             Some(at) => (text.get(..at), text.get(at + 1..)),
             None => (Some(text), None),
         };
-        to.push(Said::Notification {
+        Some(Said::Notification {
             name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
             rest: rest.unwrap_or_default().to_vec(),
-        });
+        })
+    }
+}
+
+impl Line {
+    fn extend(&mut self, bytes: &[u8]) {
+        let room = LINE_MAX - self.text.len().min(LINE_MAX);
+        self.cut |= bytes.len() > room;
+        self.text
+            .extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+    }
+}
+
+impl Content {
+    /// Adds a line, if there is room for it.
+    pub(super) fn push(&mut self, line: Line) {
+        // One for the line itself, so that empty ones count as well.
+        self.size += line.text.len() + 1;
+        self.cut |= line.cut;
+        if self.size > REPLY_MAX {
+            self.cut = true;
+        } else {
+            self.lines.push(line.text);
+        }
+    }
+
+    /// Says that it is not what was sent.
+    pub(super) fn cut(&mut self) {
+        self.cut = true;
+    }
+}
+
+impl Stamp {
+    fn is_ours(self) -> bool {
+        self.flags & 1 == 1
     }
 }
 
 /// Reads `<guard><time> <number> <flags>`, nothing less and nothing more.
-fn stamp(line: &[u8], guard: &str) -> Option<Stamp> {
-    let text = std::str::from_utf8(line.strip_prefix(guard.as_bytes())?).ok()?;
+pub(super) fn stamp(line: &Line, guard: &str) -> Option<Stamp> {
+    if line.cut {
+        return None;
+    }
+    let text = std::str::from_utf8(line.text.strip_prefix(guard.as_bytes())?).ok()?;
     let mut words = text.split(' ');
     let stamp = Stamp {
         time: number(words.next()?)?,
@@ -182,8 +243,8 @@ mod tests {
 
     fn parse(bytes: &[u8], step: usize) -> Vec<Said> {
         let (mut parser, mut said) = (Parser::new(), Vec::new());
-        for piece in bytes.chunks(step.max(1)) {
-            parser.push(piece, &mut said);
+        for mut piece in bytes.chunks(step.max(1)) {
+            said.extend(std::iter::from_fn(|| parser.next(&mut piece, None)));
         }
         said
     }

@@ -6,11 +6,14 @@
 
 use std::fmt::Write as _;
 
+use super::fence::Nonce;
+
 /// Commands to run one after the other; the first that fails ends it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Commands {
     line: String,
-    count: usize,
+    /// For each command what fences its reply.
+    fences: Vec<Option<Nonce>>,
 }
 
 /// A C string cannot hold a zero byte.
@@ -40,7 +43,7 @@ impl Commands {
         I: IntoIterator,
         I::Item: AsRef<[u8]>,
     {
-        if self.count > 0 {
+        if !self.fences.is_empty() {
             self.line.push_str(" ; ");
         }
         for (index, word) in words.into_iter().enumerate() {
@@ -49,8 +52,22 @@ impl Commands {
             }
             quote(word.as_ref(), &mut self.line)?;
         }
-        self.count += 1;
+        self.fences.push(None);
         Ok(self)
+    }
+
+    /// Fences the reply to the last command, which is to be done for every command that prints what programs wrote: they
+    /// can write what ends a reply. Such commands are for one run only. That command must not fail, as nobody would see
+    /// where its reply ends; whatever it can fail of is to be asked by one before it.
+    #[must_use]
+    pub fn fenced(mut self) -> Self {
+        if let Some(fence) = self.fences.last_mut().filter(|fence| fence.is_none()) {
+            let nonce = Nonce::random();
+            *fence = Some(nonce);
+            // Writing into a String cannot fail.
+            let _ = write!(self.line, r#" ; "display-message" "-p" "{nonce}""#);
+        }
+        self
     }
 
     /// The line to send or to write into a configuration file, without its newline.
@@ -59,10 +76,16 @@ impl Commands {
         &self.line
     }
 
-    /// How many commands there are, which is how many replies tmux gives when all go well.
+    /// How many commands there are, which is how many replies there are when all go well: what fences a reply has none.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.count
+        self.fences.len()
+    }
+
+    /// What fences the reply to each command.
+    #[must_use]
+    pub fn fences(&self) -> &[Option<Nonce>] {
+        &self.fences
     }
 }
 
@@ -104,5 +127,32 @@ mod tests {
         );
         assert_eq!(commands.count(), 2);
         assert_eq!(Commands::one(["a\0b"]), Err(ZeroByte));
+    }
+
+    #[test]
+    fn a_fence_is_a_new_word_behind_its_command() {
+        let fenced = || {
+            Commands::one(["a"])
+                .unwrap()
+                .then(["b"])
+                .unwrap()
+                .fenced()
+                .fenced()
+                .then(["c"])
+                .unwrap()
+        };
+        let commands = fenced();
+        let [None, Some(nonce), None] = commands.fences() else {
+            panic!("{commands:?}");
+        };
+        let nonce = nonce.to_string();
+        assert!(nonce.len() == 32 && nonce.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        assert_eq!(
+            commands.line(),
+            format!(r#""a" ; "b" ; "display-message" "-p" "{nonce}" ; "c""#)
+        );
+        assert_eq!(commands.count(), 3);
+        assert_ne!(commands, fenced());
+        assert_eq!(Commands::default().fenced(), Commands::default());
     }
 }

@@ -2,9 +2,9 @@
 
 use outlast_model::{
     event::Kind,
-    host::{Carrier, Host, Route, SshRoute},
+    host::{Carrier, Host, Removal, RemovalKind, Route, Seen, SshRoute},
 };
-use outlast_store::{Created, Forgotten, JobFilter, StoreError};
+use outlast_store::{Created, Forgotten, JobFilter, RemovedHost, StoreError};
 
 use crate::fixture::{directory, ended, job, open, request, session};
 
@@ -21,6 +21,19 @@ fn ssh(name: &str) -> Host {
         }),
         created_at: 1_700_000_000_000,
         machine_id: None,
+        seen: None,
+    }
+}
+
+fn seen(at: i64) -> Seen {
+    Seen {
+        at,
+        os: "Linux 6.1".to_owned(),
+        arch: "x86_64".to_owned(),
+        user: "me".to_owned(),
+        helper_version: "1.2.3".to_owned(),
+        tmux_version: None,
+        boot_id: "b".to_owned(),
     }
 }
 
@@ -47,8 +60,11 @@ async fn hosts_read_back_as_they_were_added() {
         assert_eq!(added, Created::New(host.clone()));
     }
     store.set_host_machine("b", "0123").await.unwrap();
+    store.set_host_seen("b", &seen(4)).await.unwrap();
+    store.set_host_seen("b", &seen(5)).await.unwrap();
     let known = Host {
         machine_id: Some("0123".to_owned()),
+        seen: Some(seen(5)),
         ..ssh("b")
     };
     assert_eq!(store.hosts().await.unwrap(), [command("a"), known, bare]);
@@ -65,7 +81,8 @@ async fn a_name_is_given_once_and_a_repeat_adds_nothing() {
     assert_eq!(repeat, Created::Repeat(first.into_inner()));
     let taken = store.add_host(&command("h"), None).await.unwrap_err();
     assert!(matches!(taken, StoreError::HostTaken { .. }), "{taken}");
-    assert!(store.remove_host("h", None).await.unwrap().is_some());
+    let removed = store.remove_host("h", false, None).await.unwrap();
+    assert!(matches!(removed, RemovedHost::Now { .. }), "{removed:?}");
     let gone = store
         .add_host(&ssh("h"), Some(&request("r", 1)))
         .await
@@ -93,7 +110,11 @@ async fn a_host_goes_with_all_that_is_known_of_it_and_of_nothing_else() {
     there.host = "far".to_owned();
     store.create_session(&there, None).await.unwrap();
     store.create_session(&session("here"), None).await.unwrap();
-    store.add_removals("far", &[over.id]).await.unwrap();
+    let removal = Removal {
+        kind: RemovalKind::Job,
+        id: over.id,
+    };
+    store.add_removals("far", &[removal]).await.unwrap();
 
     let all = Forgotten {
         live_jobs: 1,
@@ -102,11 +123,22 @@ async fn a_host_goes_with_all_that_is_known_of_it_and_of_nothing_else() {
         sessions: 1,
     };
     assert_eq!(store.count_on_host("far").await.unwrap(), all);
-    let removed = store.remove_host("far", Some(&request("r", 1))).await.unwrap();
-    assert_eq!(removed, Some(all));
-    let again = store.remove_host("far", Some(&request("r", 1))).await.unwrap();
-    assert!(again.is_some(), "a repeat is no error");
-    assert_eq!(store.remove_host("far", None).await.unwrap(), None);
+    let remove = async |force, id| {
+        let request = request(id, 1);
+        store.remove_host("far", force, Some(&request)).await.unwrap()
+    };
+    assert_eq!(remove(false, "q").await, RemovedHost::InUse(all));
+    match remove(true, "r").await {
+        RemovedHost::Now { forgotten, mut ids } => {
+            let mut expected = [live.id, over.id, there.id];
+            ids.sort_by_key(ToString::to_string);
+            expected.sort_by_key(ToString::to_string);
+            assert_eq!((forgotten, ids.as_slice()), (all, &expected[..]));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(remove(true, "r").await, RemovedHost::Before(all));
+    assert_eq!(remove(true, "s").await, RemovedHost::Absent);
     let jobs = store.list_jobs(JobFilter::default()).await.unwrap().items;
     assert_eq!(jobs, [here]);
     assert_eq!(store.removals("far").await.unwrap(), []);
@@ -119,12 +151,47 @@ async fn a_host_goes_with_all_that_is_known_of_it_and_of_nothing_else() {
 async fn removals_wait_until_they_are_done() {
     let dir = directory();
     let store = open(dir.path());
-    let (one, two) = (job().id, job().id);
+    let removal = |kind| Removal { kind, id: job().id };
+    let (one, two) = (removal(RemovalKind::Job), removal(RemovalKind::Session));
     store.add_removals("far", &[one, two, one]).await.unwrap();
     store.close().await.unwrap();
     let store = open(dir.path());
     assert_eq!(store.removals("far").await.unwrap().len(), 2);
-    store.removal_done("far", one).await.unwrap();
+    store.removal_done("far", one.id).await.unwrap();
     assert_eq!(store.removals("far").await.unwrap(), [two]);
     assert_eq!(store.removals("other").await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_repeat_leaves_the_host_alone_that_has_the_name_by_now() {
+    let dir = directory();
+    let store = open(dir.path());
+    store.add_host(&ssh("far"), None).await.unwrap();
+    let remove = async || {
+        let request = request("r", 1);
+        store.remove_host("far", true, Some(&request)).await.unwrap()
+    };
+    assert!(matches!(remove().await, RemovedHost::Now { .. }));
+    store.add_host(&command("far"), None).await.unwrap();
+    assert_eq!(remove().await, RemovedHost::Before(Forgotten::default()));
+    assert_eq!(store.hosts().await.unwrap(), [command("far")]);
+}
+
+#[tokio::test]
+async fn a_session_that_goes_while_its_host_is_away_leaves_its_name_and_a_removal() {
+    let dir = directory();
+    let store = open(dir.path());
+    let mut there = session("web");
+    there.host = "far".to_owned();
+    store.create_session(&there, None).await.unwrap();
+    let gone = store.delete_session_away(there.id).await.unwrap();
+    assert_eq!(gone.map(|session| session.id), Some(there.id));
+    let removal = Removal {
+        kind: RemovalKind::Session,
+        id: there.id,
+    };
+    assert_eq!(store.removals("far").await.unwrap(), [removal]);
+    store.create_session(&session("web"), None).await.unwrap();
+    assert_eq!(store.delete_session_away(there.id).await.unwrap(), None);
+    assert_eq!(store.removals("far").await.unwrap(), [removal]);
 }

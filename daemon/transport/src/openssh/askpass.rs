@@ -3,11 +3,11 @@
 
 use std::{
     env, fs, io,
-    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,14 +19,15 @@ use tokio::{
     process::Command,
     sync::{mpsc, oneshot},
     task::{AbortHandle, JoinSet},
-    time::timeout,
+    time::{Instant, timeout},
 };
-use uuid::Uuid;
 
 use crate::{
     ask::{self, Question, QuestionKind, Secret},
     connect::{Attempt, OnStep, Step, Trust},
     error::{Cause, ConnectError},
+    place::Place,
+    ssh::Settings,
 };
 
 /// Longest question that is read, bytes.
@@ -39,36 +40,64 @@ const QUESTION_WITHIN: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_secs(600);
 
 /// Listens for the questions of one `ssh`. Ends when dropped.
-pub(super) struct Askpass {
-    dir: PathBuf,
+pub(crate) struct Askpass {
+    /// Where the questions come in.
+    socket: PathBuf,
     asked: Arc<Asked>,
     listening: AbortHandle,
+    _place: Place,
 }
 
 /// What was asked, and what came of it.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     waiting: AtomicUsize,
+    /// The connection stands: the host's key and ours are accepted.
+    stands: AtomicBool,
     notes: Mutex<Notes>,
 }
 
 #[derive(Debug, Default)]
 struct Notes {
-    /// Fingerprint of the key the host showed, where it had to be asked about.
-    key_shown: Option<String>,
+    /// The key that was asked about last.
+    key_shown: Option<KeyShown>,
+    /// When a question ended last, with an answer or without.
+    answered: Option<Instant>,
     /// A question that nobody answered.
     unanswered: Option<QuestionKind>,
     passphrases: Vec<(PathBuf, Secret)>,
 }
 
+/// A key that had to be asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeyShown {
+    /// `SHA256:…`.
+    pub(super) fingerprint: String,
+    /// Whose key it is, where it is not the host's own but that of a machine on the way.
+    pub(super) on_the_way: Option<String>,
+}
+
 impl Asked {
-    /// Whether somebody is being asked now.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) > 0
+    /// When somebody was being asked last: now, while an answer is waited for.
+    pub(crate) fn last(&self) -> Option<Instant> {
+        if self.waiting.load(Ordering::Acquire) > 0 {
+            return Some(Instant::now());
+        }
+        self.notes().answered
     }
 
-    /// Fingerprint of the key the host showed, where it had to be asked about.
-    pub(super) fn key_shown(&self) -> Option<String> {
+    /// Takes notice that the connection stands.
+    pub(crate) fn stands(&self) {
+        self.stands.store(true, Ordering::Release);
+    }
+
+    /// Whether the connection stood once.
+    pub(super) fn has_stood(&self) -> bool {
+        self.stands.load(Ordering::Acquire)
+    }
+
+    /// The key that was asked about last.
+    pub(super) fn key_shown(&self) -> Option<KeyShown> {
         self.notes().key_shown.clone()
     }
 
@@ -93,37 +122,40 @@ impl Askpass {
     ///
     /// # Errors
     /// When there can be no such socket.
-    pub(super) fn start(attempt: &Attempt, give_up: oneshot::Sender<()>) -> Result<Self, ConnectError> {
+    pub(super) fn start(
+        attempt: &Attempt,
+        settings: &Settings,
+        give_up: oneshot::Sender<()>,
+    ) -> Result<Self, ConnectError> {
         let failed = |error: io::Error| {
             let text = format!("making a socket for the questions of ssh: {error}");
             ConnectError::new(Cause::Misconfigured, text)
         };
-        let dir = place().join(format!(
-            "outlast-ask-{}",
-            &Uuid::new_v4().simple().to_string()[..12]
-        ));
-        fs::DirBuilder::new().mode(0o700).create(&dir).map_err(failed)?;
+        let place = Place::new("ask").map_err(failed)?;
+        let socket = place.join("s");
         let asked = Arc::new(Asked::default());
-        let listener = UnixListener::bind(socket(&dir)).map_err(failed);
-        let listener = listener.inspect_err(|_| drop(fs::remove_dir_all(&dir)))?;
-        let _ = fs::set_permissions(socket(&dir), fs::Permissions::from_mode(0o600));
+        let listener = UnixListener::bind(&socket).map_err(failed)?;
+        let _ = fs::set_permissions(&socket, fs::Permissions::from_mode(0o600));
         let asker = Arc::new(Asker {
             asked: Arc::clone(&asked),
             questions: attempt.questions.clone(),
             known: attempt.passphrases.clone(),
             trust: attempt.trust.clone(),
+            host: (!settings.is_direct()).then(|| settings.name_of_key()),
             on_step: Arc::clone(&attempt.on_step),
             give_up: Mutex::new(Some(give_up)),
         });
         let listening = tokio::spawn(listen(listener, asker)).abort_handle();
         Ok(Self {
-            dir,
+            socket,
             asked,
             listening,
+            _place: place,
         })
     }
 
-    pub(super) fn asked(&self) -> Arc<Asked> {
+    /// What was asked.
+    pub(crate) fn asked(&self) -> Arc<Asked> {
         Arc::clone(&self.asked)
     }
 
@@ -147,7 +179,7 @@ impl Askpass {
         };
         ssh.env("SSH_ASKPASS", helper)
             .env("SSH_ASKPASS_REQUIRE", "force")
-            .env(outlast_helper::askpass::SOCKET, socket(&self.dir));
+            .env(outlast_helper::askpass::SOCKET, &self.socket);
         // Before OpenSSH 8.4 it asks only where there is a display.
         if env::var_os("DISPLAY").is_none() {
             ssh.env("DISPLAY", "none");
@@ -159,20 +191,7 @@ impl Askpass {
 impl Drop for Askpass {
     fn drop(&mut self) {
         self.listening.abort();
-        let _ = fs::remove_dir_all(&self.dir);
     }
-}
-
-fn socket(dir: &Path) -> PathBuf {
-    dir.join("s")
-}
-
-/// Where the directory goes: short, and gone with the login at the latest.
-fn place() -> PathBuf {
-    env::var_os("XDG_RUNTIME_DIR")
-        .map(PathBuf::from)
-        .filter(|dir| dir.is_absolute() && dir.is_dir() && dir.as_os_str().len() < 60)
-        .unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
 struct Asker {
@@ -180,6 +199,8 @@ struct Asker {
     questions: mpsc::Sender<ask::Asked>,
     known: Vec<(PathBuf, Secret)>,
     trust: Trust,
+    /// What `ssh` calls the host when it asks about a key, where it may ask about others on the way to it.
+    host: Option<String>,
     on_step: OnStep,
     give_up: Mutex<Option<oneshot::Sender<()>>>,
 }
@@ -234,13 +255,20 @@ impl Asker {
         let kind = question.kind.clone();
         let answer = match &kind {
             QuestionKind::HostKey { fingerprint } => {
-                let again = self.note_key(fingerprint);
+                let on_the_way = whose(&question.text).filter(|whose| {
+                    let host = self.host.as_deref();
+                    host.is_some_and(|host| !host.eq_ignore_ascii_case(whose))
+                });
+                let is_own = on_the_way.is_none();
+                let again = self.note_key(fingerprint, on_the_way);
                 match &self.trust {
-                    Trust::AcceptKey(wanted) if wanted == fingerprint && !again => {
+                    Trust::AcceptKey(wanted) if is_own && wanted == fingerprint && !again => {
                         Some(Secret::new(wanted.clone()))
                     }
-                    Trust::AcceptKey(_) => None,
-                    Trust::Ask | Trust::AcceptNew => self.ask(question).await,
+                    Trust::AcceptKey(_) if is_own => None,
+                    // Told of the host alone, `ssh` takes new keys of others for a matter to ask about.
+                    Trust::AcceptNew if !is_own && !again => Some(Secret::new("yes".to_owned())),
+                    Trust::Ask | Trust::AcceptNew | Trust::AcceptKey(_) => self.ask(question).await,
                 }
             }
             QuestionKind::Passphrase { file } => {
@@ -276,17 +304,24 @@ impl Asker {
             answered.await.ok()?
         };
         let answer = timeout(ANSWER_WITHIN, answer).await.ok().flatten();
+        self.asked.notes().answered = Some(Instant::now());
         self.asked.waiting.fetch_sub(1, Ordering::AcqRel);
         answer
     }
 
     /// True when it was asked about this key before, so that the answer did not do.
-    fn note_key(&self, fingerprint: &str) -> bool {
-        let mut notes = self.asked.notes();
+    fn note_key(&self, fingerprint: &str, on_the_way: Option<&str>) -> bool {
         if fingerprint.is_empty() {
             return true;
         }
-        notes.key_shown.replace(fingerprint.to_owned()).is_some()
+        let now = KeyShown {
+            fingerprint: fingerprint.to_owned(),
+            on_the_way: on_the_way.map(str::to_owned),
+        };
+        let mut notes = self.asked.notes();
+        let again = notes.key_shown.as_ref() == Some(&now);
+        notes.key_shown = Some(now);
+        again
     }
 
     /// The passphrase that is known for a file, the first time it is asked for: when it is asked for again, it was wrong.
@@ -329,6 +364,13 @@ fn question(text: &str) -> Question {
     }
 }
 
+/// Whose key is asked about: `The authenticity of host 'NAME (ADDRESS)' can't be established.`
+fn whose(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("authenticity of host '")?;
+    let name = rest.split(['(', '\'']).next()?.trim();
+    (!name.is_empty()).then_some(name)
+}
+
 /// `Enter passphrase for key '/home/me/.ssh/id_ed25519':`
 fn passphrase_file(text: &str) -> Option<PathBuf> {
     let rest = text.strip_prefix("Enter passphrase for ")?;
@@ -366,6 +408,10 @@ mod tests {
                 QuestionKind::Other,
             ),
         ];
+        assert_eq!(whose(host_key), Some("[127.0.0.1]:2222"));
+        let through = "The authenticity of host 'far (<no hostip for proxy command>)' can't be established.";
+        assert_eq!(whose(through), Some("far"));
+        assert_eq!(whose("Please type 'yes', 'no' or the fingerprint: "), None);
         for (text, kind) in kinds {
             assert_eq!(question(text).kind, kind, "{text}");
         }

@@ -2,14 +2,12 @@
 
 use std::{ffi::OsStr, fs, process::ExitStatus};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD, prelude::BASE64_STANDARD};
-use sha2::{Digest as _, Sha256};
-
-use super::askpass::Asked;
+use super::askpass::{Asked, KeyShown};
 use crate::{
     ask::QuestionKind,
     command,
     error::{Cause, ConnectError},
+    ssh,
 };
 
 /// The exit code of `ssh` for its own failures.
@@ -41,15 +39,24 @@ const MEANINGS: [(&str, Cause); 22] = [
     ("Connection aborted", Cause::Cut),
 ];
 
-/// The reason of its end.
+/// The reason of its end. A connection that stood was accepted in every way, so that its end is none that only a person
+/// could mend, whatever start files and programs on the host wrote that looks like it.
 pub(super) fn explain(status: ExitStatus, said: &str, asked: &Asked) -> ConnectError {
+    let reason = judge(status, said, asked);
+    if asked.has_stood() && !reason.cause.may_heal() {
+        return ConnectError::new(Cause::Cut, "the connection to the host broke");
+    }
+    reason
+}
+
+fn judge(status: ExitStatus, said: &str, asked: &Asked) -> ConnectError {
     if said.contains("REVOKED HOST KEY") || said.contains("marked as revoked") {
         let mut error = ConnectError::new(
             Cause::KeyRevoked,
             "the host shows a key that is marked as revoked",
         )
         .with_hint("this may be somebody else's machine; ask whoever runs it");
-        error.key_shown = fingerprint(said).or_else(|| asked.key_shown());
+        error.key_shown = fingerprint(said).or_else(|| asked.key_shown().map(|key| key.fingerprint));
         return error;
     }
     if said.contains("HOST IDENTIFICATION HAS CHANGED") {
@@ -65,11 +72,24 @@ pub(super) fn explain(status: ExitStatus, said: &str, asked: &Asked) -> ConnectE
         return error;
     }
     if said.contains("Host key verification failed") || said.contains("strict checking") {
+        let asked = asked.key_shown();
+        if let Some(KeyShown {
+            fingerprint,
+            on_the_way: Some(whose),
+        }) = asked
+        {
+            let text = format!(
+                "the key of {whose}, which is on the way to the host, is not known, and nobody took it: {fingerprint}"
+            );
+            return ConnectError::new(Cause::KeyUnknown, text).with_hint(format!(
+                "connect to {whose} once by ssh, or add the host with --accept-new"
+            ));
+        }
         let mut error = ConnectError::new(
             Cause::KeyUnknown,
             "the host's key is not known, and nobody took it",
         );
-        error.key_shown = asked.key_shown().or_else(|| fingerprint(said));
+        error.key_shown = asked.map(|key| key.fingerprint).or_else(|| fingerprint(said));
         return error;
     }
     match asked.unanswered() {
@@ -138,11 +158,14 @@ fn offending(said: &str) -> Option<String> {
     let number: usize = number.parse().ok()?;
     let text = fs::read_to_string(file).ok()?;
     let known = text.lines().nth(number.checked_sub(1)?)?;
-    let key = known
-        .split_ascii_whitespace()
-        .find(|word| word.starts_with("AAAA"))?;
-    let digest = Sha256::digest(BASE64_STANDARD.decode(key).ok()?);
-    Some(format!("SHA256:{}", STANDARD_NO_PAD.encode(digest)))
+    // A mark may stand before the names, and the key after them.
+    let known = known.trim_start();
+    let names = if known.starts_with('@') { 2 } else { 1 };
+    let mut key = known;
+    for _ in 0..names {
+        key = key.split_once([' ', '\t'])?.1.trim_start();
+    }
+    Some(ssh::fingerprint(&ssh::parse(key)?))
 }
 
 #[cfg(test)]
@@ -193,6 +216,21 @@ mod tests {
         ];
         for (said, wanted) in meanings {
             assert_eq!(cause(said), wanted, "{said}");
+        }
+    }
+
+    #[test]
+    fn what_stood_does_not_end_for_want_of_a_person() {
+        let asked = Asked::default();
+        asked.stands();
+        for said in [
+            "Host key verification failed.",
+            "REVOKED HOST KEY",
+            "me@h: Permission denied (publickey).",
+        ] {
+            let error = explain(ExitStatus::from_raw(255 << 8), said, &asked);
+            assert_eq!(error.cause, Cause::Cut, "{said}");
+            assert_eq!(error.key_shown, None);
         }
     }
 

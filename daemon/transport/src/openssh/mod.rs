@@ -6,20 +6,18 @@
 mod askpass;
 mod explain;
 
-use std::{ffi::OsString, path::PathBuf, sync::Arc};
+use std::{ffi::OsString, path::PathBuf};
 
 use tokio::{process::Command, sync::oneshot};
 
 use crate::{
     command,
     connect::{Attempt, Trust},
-    error::{Cause, ConnectError},
+    error::ConnectError,
     route::SshRoute,
-    ssh::{Settings, Strict},
+    ssh::{self, Settings, Strict},
     stream::Stream,
 };
-
-use self::askpass::Askpass;
 
 /// Seconds of silence after which `ssh` asks the host for a sign of life, and how many it may miss: a dead link is found
 /// in 15 s even where nobody speaks the helper's protocol yet.
@@ -43,11 +41,11 @@ const PLAIN: [&str; 8] = [
 pub(crate) struct Opened {
     /// Its bytes.
     pub(crate) stream: Stream,
-    /// What is asked through it.
-    pub(crate) asked: Arc<Asked>,
+    /// Hears what it asks, until the connection stands.
+    pub(crate) askpass: Askpass,
 }
 
-pub(crate) use self::askpass::Asked;
+pub(crate) use self::askpass::Askpass;
 
 /// Starts `ssh`, which connects and runs `command` (one line for the login shell). Whether that works shows in its bytes
 /// and in the reason of its end.
@@ -61,8 +59,7 @@ pub(crate) fn open(
     line: &str,
 ) -> Result<Opened, ConnectError> {
     let (give_up, given_up) = oneshot::channel();
-    let askpass = Askpass::start(attempt, give_up)?;
-    let asked = askpass.asked();
+    let askpass = Askpass::start(attempt, settings, give_up)?;
     let program = route.program.clone().unwrap_or_else(|| PathBuf::from("ssh"));
     let mut ssh = Command::new(program);
     ssh.args(arguments(attempt, route, settings, line));
@@ -73,11 +70,10 @@ pub(crate) fn open(
         Some(agent) => ssh.env("SSH_AUTH_SOCK", agent),
         None => ssh.env_remove("SSH_AUTH_SOCK"),
     };
-    let known = Arc::clone(&asked);
+    let known = askpass.asked();
     let explain = move |status, said: &str| explain::explain(status, said, &known);
-    let mut stream = command::start_until(ssh, given_up, Box::new(explain))?;
-    stream.guard = Box::new((stream.guard, askpass));
-    Ok(Opened { stream, asked })
+    let stream = command::start_until(ssh, given_up, Box::new(explain))?;
+    Ok(Opened { stream, askpass })
 }
 
 fn arguments(attempt: &Attempt, route: &SshRoute, settings: &Settings, line: &str) -> Vec<OsString> {
@@ -86,7 +82,9 @@ fn arguments(attempt: &Attempt, route: &SshRoute, settings: &Settings, line: &st
     for text in ALIVE.iter().chain(&PLAIN) {
         option((*text).to_owned());
     }
-    option(format!("ConnectTimeout={}", attempt.within.as_secs().max(1)));
+    // It also covers what a program that reaches the host does before the host itself is heard.
+    let within = attempt.reached_within(settings);
+    option(format!("ConnectTimeout={}", within.as_secs().max(1)));
     let strict = match (&attempt.trust, settings.strict) {
         (Trust::AcceptNew, _) => "accept-new",
         // The fingerprint is the answer to the question.
@@ -106,22 +104,93 @@ fn arguments(attempt: &Attempt, route: &SshRoute, settings: &Settings, line: &st
         }
     }
     for identity in &route.identities {
-        args.extend(["-i".into(), identity.clone().into()]);
+        // The half that is there may be the public one, the other with the agent.
+        let file = ssh::there(identity).unwrap_or_else(|| identity.clone());
+        args.extend(["-i".into(), file.into()]);
     }
     args.extend(["--".into(), route.destination.clone().into(), line.into()]);
     args
 }
 
-/// Refuses what `ssh` would take for an option, even though it stands after `--`.
-///
-/// # Errors
-/// When the destination is none.
-pub(crate) fn check(route: &SshRoute) -> Result<(), ConnectError> {
-    let bad = |text: &str| text.is_empty() || text.starts_with('-');
-    let texts = [Some(&route.destination), route.user.as_ref(), route.jump.as_ref()];
-    if let Some(text) = texts.into_iter().flatten().find(|text| bad(text)) {
-        let text = format!("{text:?} is no host, user or jump host");
-        return Err(ConnectError::new(Cause::Misconfigured, text));
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use outlast_helper::service::SessionConfig;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        connect::{Purpose, WantedHelper},
+        route::Route,
+    };
+
+    fn attempt(questions: mpsc::Sender<crate::ask::Asked>) -> Attempt {
+        Attempt {
+            route: Route::Ssh(SshRoute::default()),
+            purpose: Purpose::Control,
+            helper: WantedHelper {
+                owner: "test".to_owned(),
+                sessions: SessionConfig {
+                    history_limit: 1000,
+                    user_copy_mode_keys: false,
+                },
+                libraries: Vec::new(),
+            },
+            trust: Trust::Ask,
+            agent: None,
+            passphrases: Vec::new(),
+            questions,
+            on_step: Arc::new(|_| {}),
+            within: Duration::from_secs(2),
+        }
     }
-    Ok(())
+
+    fn is_given(attempt: &Attempt, settings: &Settings, option: &str) -> bool {
+        let args = arguments(attempt, &SshRoute::default(), settings, "true");
+        args.iter().any(|arg| arg == option)
+    }
+
+    /// As where the agent has the private half.
+    #[test]
+    fn a_key_is_named_by_the_half_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let (half, whole) = (dir.path().join("half"), dir.path().join("whole"));
+        let public = dir.path().join("half.pub");
+        for file in [&public, &whole, &dir.path().join("whole.pub")] {
+            std::fs::write(file, "").unwrap();
+        }
+        let route = SshRoute {
+            identities: vec![half, whole.clone()],
+            ..SshRoute::default()
+        };
+        let attempt = attempt(mpsc::channel(1).0);
+        let args = arguments(&attempt, &route, &Settings::default(), "true");
+        let named: Vec<_> = args.windows(2).filter(|pair| pair[0] == "-i").collect();
+        let named: Vec<_> = named.iter().map(|pair| PathBuf::from(&pair[1])).collect();
+        assert_eq!(named, [public, whole]);
+    }
+
+    /// `ssh` counts the login to a bastion, and what is asked for it, into the time that the host is given to answer.
+    #[test]
+    fn a_way_through_others_is_given_time_for_them() {
+        let nobody = attempt(mpsc::channel(1).0);
+        let (questions, _person) = mpsc::channel(1);
+        let somebody = attempt(questions);
+        let direct = Settings::default();
+        let jump = Settings {
+            proxy_jump: Some("gate".to_owned()),
+            ..Settings::default()
+        };
+        let command = Settings {
+            proxy_command: Some("reach %h".to_owned()),
+            ..Settings::default()
+        };
+        assert!(is_given(&nobody, &direct, "ConnectTimeout=2"));
+        assert!(is_given(&somebody, &direct, "ConnectTimeout=2"));
+        for through in [jump, command] {
+            assert!(is_given(&nobody, &through, "ConnectTimeout=30"));
+            assert!(is_given(&somebody, &through, "ConnectTimeout=600"));
+        }
+    }
 }

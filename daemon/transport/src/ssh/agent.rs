@@ -2,8 +2,7 @@
 //! agent without end; the relay gives up on one that does not answer, and ends with whoever waits for the connection.
 
 use std::{
-    env, fs, io,
-    os::unix::fs::DirBuilderExt as _,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,9 +13,12 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use uuid::Uuid;
 
-use super::key;
+use super::{
+    config::{self, Settings},
+    key,
+};
+use crate::place::Place;
 
 /// How long an agent may take to list its keys.
 const LIST_WITHIN: Duration = Duration::from_secs(3);
@@ -38,6 +40,39 @@ pub(super) struct AgentKey {
     pub(super) comment: String,
 }
 
+/// What was found of the agent that counts.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    pub(super) relay: Option<Relay>,
+    /// Why there is none though there should be.
+    pub(super) trouble: Option<String>,
+}
+
+impl Found {
+    /// What the agent has.
+    pub(super) fn keys(&self) -> &[AgentKey] {
+        self.relay.as_ref().map_or(&[], |relay| relay.keys.as_slice())
+    }
+}
+
+/// Looks for the agent that counts: `given` is that of whoever connects.
+pub(super) async fn find(settings: &Settings, given: Option<&Path>) -> Found {
+    let path: &Path = match (&settings.agent, given) {
+        (config::Agent::At(path), _) => path,
+        (config::Agent::Given, Some(path)) => path,
+        (config::Agent::Given, None) | (config::Agent::None, _) => return Found::default(),
+    };
+    if !settings.pubkey {
+        return Found::default();
+    }
+    let (relay, trouble) = match Relay::to(path).await {
+        Ok(Some(relay)) => (Some(relay), None),
+        Ok(None) => (None, Some(format!("the agent at {} has no keys", path.display()))),
+        Err(error) => (None, Some(format!("the agent at {}: {error}", path.display()))),
+    };
+    Found { relay, trouble }
+}
+
 /// The relay. It is gone when this is dropped.
 #[derive(Debug)]
 pub(super) struct Relay {
@@ -46,13 +81,12 @@ pub(super) struct Relay {
     /// Where the library finds it.
     pub(super) path: PathBuf,
     task: JoinHandle<()>,
-    dir: PathBuf,
+    _place: Place,
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
         self.task.abort();
-        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -64,16 +98,9 @@ impl Relay {
         if keys.is_empty() {
             return Ok(None);
         }
-        let dir = place();
-        fs::DirBuilder::new().mode(0o700).create(&dir)?;
-        let path = dir.join("agent");
-        let listener = match UnixListener::bind(&path) {
-            Ok(listener) => listener,
-            Err(error) => {
-                let _ = fs::remove_dir_all(&dir);
-                return Err(error);
-            }
-        };
+        let place = Place::new("agent")?;
+        let path = place.join("agent");
+        let listener = UnixListener::bind(&path)?;
         let agent = agent.to_owned();
         let task = tokio::spawn(async move {
             while let Ok((library, _)) = listener.accept().await {
@@ -86,18 +113,9 @@ impl Relay {
             keys,
             path,
             task,
-            dir,
+            _place: place,
         }))
     }
-}
-
-/// A directory of this attempt's own, with a path short enough for a socket in it.
-fn place() -> PathBuf {
-    let name = format!("outlast-agent-{}", Uuid::new_v4().simple());
-    let run = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    run.filter(|run| run.is_dir() && run.as_os_str().len() < 50)
-        .unwrap_or_else(|| PathBuf::from("/tmp"))
-        .join(name)
 }
 
 async fn list(agent: &Path) -> io::Result<Vec<AgentKey>> {

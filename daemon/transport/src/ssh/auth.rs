@@ -2,7 +2,7 @@
 //! files, then what a person types. Never asks by itself; without an answer it fails and says what would have helped.
 
 mod keys;
-mod offers;
+pub(super) mod offers;
 mod typed;
 
 use std::{
@@ -11,10 +11,11 @@ use std::{
 };
 
 use super::{
+    BY_PROGRAM,
     agent::AgentKey,
     ask::Asking,
     config::Settings,
-    reach,
+    key, reach,
     wire::{Patience, Trouble, Wire},
 };
 use crate::{
@@ -92,7 +93,18 @@ struct Login<'a> {
 
 impl<'a> Login<'a> {
     fn run(&mut self) -> Result<(), ConnectError> {
-        let offers = offers::offers(self.means);
+        let keys = self.means.agent.map(|(keys, _)| keys).unwrap_or_default();
+        let mut offers = offers::offers(self.means.settings, self.means.named, keys);
+        // The library passes on half of what such a key signs with.
+        offers.retain(|offer| {
+            let fido = offer.public().is_some_and(key::is_fido);
+            if fido {
+                self.tried
+                    .push(format!("{}: the library cannot use FIDO keys", keys::name(offer)));
+                self.hint = Some(BY_PROGRAM.to_owned());
+            }
+            !fido
+        });
         let blind = self.means.settings.pubkey && !offers.is_empty() && offers.len() <= FEW;
         if !blind && self.ask_methods()? {
             "nothing (the host wants none)".clone_into(&mut self.by);
@@ -170,7 +182,9 @@ impl<'a> Login<'a> {
             Trouble::System(error) => return reach::failed(&error, "logging in"),
             Trouble::Library(error) => error.message().to_owned(),
         };
-        if self.refused > 0 {
+        // A host that has enough of us closes in good order. A connection that was reset or timed out has no other end
+        // any more, and says nothing of what the host thinks of our keys.
+        if self.refused > 0 && rustix::net::getpeername(&self.wire.socket).is_ok() {
             let tries = self.refused;
             return ConnectError::new(
                 Cause::AuthRejected,
@@ -205,7 +219,11 @@ impl<'a> Login<'a> {
             None => String::new(),
         };
         let message = format!("{} refuses {}{allows}: {tried}", settings.hostname, settings.user);
-        let hint = self.hint.clone().unwrap_or_else(|| {
+        let gssapi = |methods: &Vec<String>| methods.iter().any(|one| one == "gssapi-with-mic");
+        let kerberos = settings.gssapi && self.methods.as_ref().is_some_and(gssapi);
+        // Whether there is a ticket cannot be seen here, where it is in no file.
+        let by_ticket = kerberos.then(|| format!("for a Kerberos ticket: {BY_PROGRAM}"));
+        let hint = self.hint.clone().or(by_ticket).unwrap_or_else(|| {
             "put a public key of yours into the host's authorized_keys (ssh-copy-id), or name the key with --identity FILE"
                 .to_owned()
         });

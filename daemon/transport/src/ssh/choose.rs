@@ -1,7 +1,15 @@
 //! Which carrier serves a host: the library, or the user's own `ssh` for what the library cannot do. Pure.
 
-use super::{config::Settings, key};
-use crate::route::{SshCarrier, SshRoute};
+use super::{
+    agent::{AgentKey, Found},
+    auth::offers::{Offer, offers},
+    config::Settings,
+    key,
+};
+use crate::{
+    error::{Cause, ConnectError},
+    route::{SshCarrier, SshRoute},
+};
 
 /// A carrier and why it is that one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,15 +20,29 @@ pub(crate) struct Choice {
     pub(crate) reason: String,
 }
 
-/// Chooses. What the route says goes before what the settings need.
-pub(crate) fn choose(route: &SshRoute, settings: &Settings) -> Choice {
+/// Chooses. What the route says goes before what the settings need, and what would be offered of the agent.
+///
+/// # Errors
+/// When the library was asked for, and would go another way than the settings say, or trust another key.
+pub(crate) fn choose(route: &SshRoute, settings: &Settings, agent: &Found) -> Result<Choice, ConnectError> {
+    decide(route, settings, agent.keys())
+}
+
+fn decide(route: &SshRoute, settings: &Settings, keys: &[AgentKey]) -> Result<Choice, ConnectError> {
     if let Some(carrier) = route.carrier {
-        return Choice {
+        let passed_over = passed_over(settings).filter(|_| carrier == SshCarrier::Ssh2);
+        if let Some(reason) = passed_over {
+            let text = format!("ssh2 was asked for, but {reason}");
+            let hint = "`outlast host remove NAME`, then add it without --transport ssh2";
+            return Err(ConnectError::new(Cause::Misconfigured, text).with_hint(hint));
+        }
+        return Ok(Choice {
             carrier,
             reason: "it was chosen when the host was added".to_owned(),
-        };
+        });
     }
-    match beyond_the_library(settings) {
+    let beyond = beyond_the_library(settings).or_else(|| fido(route, settings, keys));
+    Ok(match beyond {
         Some(reason) => Choice {
             carrier: SshCarrier::Ssh,
             reason,
@@ -29,7 +51,7 @@ pub(crate) fn choose(route: &SshRoute, settings: &Settings) -> Choice {
             carrier: SshCarrier::Ssh2,
             reason: "the connection needs nothing that the library cannot do".to_owned(),
         },
-    }
+    })
 }
 
 /// What of the settings the library cannot do.
@@ -40,6 +62,12 @@ fn beyond_the_library(settings: &Settings) -> Option<String> {
     if settings.proxy_command.is_some() {
         return Some("a ProxyCommand reaches it".to_owned());
     }
+    passed_over(settings).or_else(|| missed(settings))
+}
+
+/// What of the settings the library would pass over without a word: which way the host is reached, whom it is known by,
+/// and what it is logged in to with.
+fn passed_over(settings: &Settings) -> Option<String> {
     if let Some(from) = &settings.bind {
         return Some(format!(
             "it is reached from {from} only (BindAddress or BindInterface)"
@@ -63,13 +91,17 @@ fn beyond_the_library(settings: &Settings) -> Option<String> {
             file.display()
         ));
     }
+    None
+}
+
+/// What of the settings the library does without, for better or worse.
+fn missed(settings: &Settings) -> Option<String> {
     for identity in &settings.identities {
         let file = identity.file.display();
         if identity.certified {
             return Some(format!("there is a certificate for the key {file}"));
         }
-        let kind = identity.public.as_deref().and_then(key::kind);
-        if identity.encrypted.is_some() && kind.is_some_and(|kind| kind.starts_with("sk-")) {
+        if identity.public.as_deref().is_some_and(key::is_fido) {
             return Some(format!("{file} is a FIDO key"));
         }
     }
@@ -78,10 +110,24 @@ fn beyond_the_library(settings: &Settings) -> Option<String> {
     if settings.gssapi && settings.ticket && wants("gssapi-with-mic") {
         return Some("there is a Kerberos ticket (GSSAPIAuthentication)".to_owned());
     }
+    if settings.set_env {
+        return Some("it is given variables (SetEnv)".to_owned());
+    }
     if settings.hostbased && wants("hostbased") {
         return Some("this machine's own key logs in to it (HostbasedAuthentication)".to_owned());
     }
     None
+}
+
+/// A FIDO key that only the agent has and that would be offered.
+fn fido(route: &SshRoute, settings: &Settings, keys: &[AgentKey]) -> Option<String> {
+    let offers = offers(settings, &route.identities, keys);
+    offers.iter().find_map(|offer| match offer {
+        Offer::Agent(key) if key::is_fido(&key.public) => {
+            Some(format!("the agent has a FIDO key ({})", key.comment))
+        }
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -92,23 +138,60 @@ mod tests {
     fn reason(set: impl FnOnce(&mut Settings)) -> String {
         let mut settings = Settings {
             gssapi: true,
-            security_key_provider: Some("internal".to_owned()),
             ..Settings::default()
         };
         set(&mut settings);
-        let choice = choose(&SshRoute::default(), &settings);
+        let choice = decide(&SshRoute::default(), &settings, &[]).unwrap();
         assert_eq!(choice.carrier, SshCarrier::Ssh, "{choice:?}");
-        for (carrier, wanted) in [
-            (SshCarrier::Ssh2, SshCarrier::Ssh2),
-            (SshCarrier::Ssh, SshCarrier::Ssh),
-        ] {
-            let route = SshRoute {
-                carrier: Some(carrier),
-                ..SshRoute::default()
-            };
-            assert_eq!(choose(&route, &settings).carrier, wanted);
+        assert_eq!(
+            decide(&by(SshCarrier::Ssh), &settings, &[]).unwrap().carrier,
+            SshCarrier::Ssh
+        );
+        if let Ok(forced) = decide(&by(SshCarrier::Ssh2), &settings, &[]) {
+            assert_eq!(forced.carrier, SshCarrier::Ssh2);
         }
         choice.reason
+    }
+
+    /// A way by this carrier alone.
+    fn by(carrier: SshCarrier) -> SshRoute {
+        SshRoute {
+            carrier: Some(carrier),
+            ..SshRoute::default()
+        }
+    }
+
+    /// The library is not made to do what it would pass over.
+    #[test]
+    fn the_library_is_refused_where_it_would_pass_over_what_is_wanted() {
+        let some = || Some("x".to_owned());
+        let refused: [&dyn Fn(&mut Settings); 6] = [
+            &|it| it.bind = some(),
+            &|it| it.host_authority = true,
+            &|it| it.known_hosts_command = some(),
+            &|it| it.revoked_host_keys = some(),
+            &|it| it.pkcs11_provider = some(),
+            &|it| it.certificate_files = vec!["/c".into()],
+        ];
+        for set in refused {
+            let mut settings = Settings::default();
+            set(&mut settings);
+            let error = decide(&by(SshCarrier::Ssh2), &settings, &[]).unwrap_err();
+            assert_eq!(error.cause, Cause::Misconfigured);
+            assert!(error.message.starts_with("ssh2 was asked for, but "), "{error}");
+            assert!(error.hint.unwrap().contains("outlast host remove"));
+        }
+        let taken: [&dyn Fn(&mut Settings); 4] = [
+            &|it| it.proxy_jump = some(),
+            &|it| it.proxy_command = some(),
+            &|it| it.set_env = true,
+            &|it| it.hostbased = true,
+        ];
+        for set in taken {
+            let mut settings = Settings::default();
+            set(&mut settings);
+            assert!(decide(&by(SshCarrier::Ssh2), &settings, &[]).is_ok());
+        }
     }
 
     fn identity(kind: &str) -> Identity {
@@ -125,18 +208,10 @@ mod tests {
     fn the_library_serves_what_needs_nothing_else() {
         let settings = Settings {
             gssapi: true,
-            security_key_provider: Some("internal".to_owned()),
-            identities: vec![
-                identity("ssh-ed25519"),
-                // Only its public half is here: the agent has it.
-                Identity {
-                    encrypted: None,
-                    ..identity("sk-ssh-ed25519@openssh.com")
-                },
-            ],
+            identities: vec![identity("ssh-ed25519")],
             ..Settings::default()
         };
-        let choice = choose(&SshRoute::default(), &settings);
+        let choice = decide(&SshRoute::default(), &settings, &[]).unwrap();
         assert_eq!(choice.carrier, SshCarrier::Ssh2, "{choice:?}");
     }
 
@@ -152,6 +227,7 @@ mod tests {
         assert!(reason(|it| it.pkcs11_provider = some()).contains("PKCS11"));
         assert!(reason(|it| it.certificate_files = vec!["/c".into()]).contains("/c"));
         assert!(reason(|it| it.ticket = true).contains("Kerberos"));
+        assert!(reason(|it| it.set_env = true).contains("SetEnv"));
         assert!(reason(|it| it.hostbased = true).contains("Hostbased"));
         let certified = || Identity {
             certified: true,
@@ -160,7 +236,31 @@ mod tests {
         assert!(reason(|it| it.identities = vec![certified()]).contains("certificate"));
         for kind in ["sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com"] {
             assert!(reason(|it| it.identities = vec![identity(kind)]).contains("FIDO"));
+            // Only its public half is here: the agent has the other.
+            let half = || Identity {
+                encrypted: None,
+                ..identity(kind)
+            };
+            assert!(reason(|it| it.identities = vec![half()]).contains("FIDO"));
         }
+    }
+
+    #[test]
+    fn fido_keys_of_the_agent_count_where_they_would_be_offered() {
+        let key = |kind: &str| AgentKey {
+            public: identity(kind).public.unwrap(),
+            comment: "mine".to_owned(),
+        };
+        let keys = [key("ssh-ed25519"), key("sk-ssh-ed25519@openssh.com")];
+        let mut settings = Settings::default();
+        let choice = decide(&SshRoute::default(), &settings, &keys).unwrap();
+        assert_eq!(choice.carrier, SshCarrier::Ssh);
+        assert!(choice.reason.contains("FIDO"), "{choice:?}");
+        let forced = decide(&by(SshCarrier::Ssh2), &settings, &keys).unwrap();
+        assert_eq!(forced.carrier, SshCarrier::Ssh2);
+        settings.identities_only = true;
+        let choice = decide(&SshRoute::default(), &settings, &keys).unwrap();
+        assert_eq!(choice.carrier, SshCarrier::Ssh2);
     }
 
     #[test]
@@ -177,7 +277,8 @@ mod tests {
                 ..Settings::default()
             },
         ] {
-            assert_eq!(choose(&SshRoute::default(), &settings).carrier, SshCarrier::Ssh2);
+            let choice = decide(&SshRoute::default(), &settings, &[]).unwrap();
+            assert_eq!(choice.carrier, SshCarrier::Ssh2);
         }
     }
 }

@@ -151,11 +151,21 @@ pub(crate) struct Settings {
     pub(crate) macs: Vec<String>,
     /// Library of a PKCS#11 token.
     pub(crate) pkcs11_provider: Option<String>,
-    /// Library for FIDO keys.
-    pub(crate) security_key_provider: Option<String>,
+    /// Variables are set for what is run there.
+    pub(crate) set_env: bool,
 }
 
 impl Settings {
+    /// Whether nothing but the network is between this machine and the host.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.proxy_jump.is_none() && self.proxy_command.is_none()
+    }
+
+    /// The name under which the key of the host is known.
+    pub(crate) fn name_of_key(&self) -> String {
+        Name::of(self).as_str().to_owned()
+    }
+
     /// All known_hosts files.
     pub(crate) fn known_hosts(&self) -> impl Iterator<Item = &PathBuf> {
         self.user_known_hosts.iter().chain(&self.global_known_hosts)
@@ -221,7 +231,7 @@ fn check(route: &SshRoute) -> Result<(), ConnectError> {
 }
 
 /// The file to name for an identity: that of the private key, or of the public one when the agent has the other.
-fn there(file: &Path) -> Option<PathBuf> {
+pub(crate) fn there(file: &Path) -> Option<PathBuf> {
     [file.to_owned(), beside(file, ".pub")]
         .into_iter()
         .find(|file| file.exists())
@@ -323,6 +333,10 @@ fn settings(text: &str, route: &SshRoute) -> Settings {
         .iter()
         .filter_map(|file| identity(tokens.path(file)))
         .collect();
+    let known = [&mut settings.user_known_hosts, &mut settings.global_known_hosts];
+    for path in known.into_iter().flatten() {
+        tokens.at_home(path);
+    }
     settings.certificate_files = paths_of(&settings.certificate_files, &tokens);
     if let Agent::At(path) = &settings.agent {
         settings.agent = agent(&tokens, &path.to_string_lossy());
@@ -386,24 +400,27 @@ fn set(settings: &mut Settings, word: &str, value: &str) {
         "ciphers" => settings.ciphers = list(),
         "macs" => settings.macs = list(),
         "pkcs11provider" => settings.pkcs11_provider = some(),
-        "securitykeyprovider" => settings.security_key_provider = some(),
+        // The type of a terminal comes with the terminal.
+        "setenv" => settings.set_env |= !value.starts_with("TERM="),
         _ => {}
     }
 }
 
-/// Paths between blanks. They are whole ones, so a word that does not begin as one belongs to the path before it.
+/// Paths between blanks. They are whole ones or begin at home, as old versions print them, so a word that does not begin
+/// as one belongs to the path before it.
 fn paths(value: &str) -> Vec<PathBuf> {
     let mut paths: Vec<String> = Vec::new();
+    let begins = |word: &str| word.starts_with('/') || word.starts_with("~/");
     for word in value.split(' ') {
         match paths.last_mut() {
-            Some(last) if !word.starts_with('/') => {
+            Some(last) if !begins(word) => {
                 last.push(' ');
                 last.push_str(word);
             }
             _ => paths.push(word.to_owned()),
         }
     }
-    let real = paths.into_iter().filter(|path| path.starts_with('/'));
+    let real = paths.into_iter().filter(|path| begins(path));
     real.map(PathBuf::from).collect()
 }
 
@@ -487,6 +504,13 @@ impl Tokens {
             .host_key_alias
             .clone()
             .unwrap_or_else(|| self.given.clone());
+    }
+
+    /// Makes a path that begins at home a whole one.
+    fn at_home(&self, path: &mut PathBuf) {
+        if let Ok(rest) = path.strip_prefix("~") {
+            *path = Path::new(&self.home).join(rest);
+        }
     }
 
     /// The path that is meant.

@@ -47,12 +47,12 @@ pub(super) fn plain_kind(blob: &[u8]) -> Option<&'static str> {
 }
 
 /// The fingerprint of an encoded public key: `SHA256:…`.
-pub(super) fn fingerprint(blob: &[u8]) -> String {
+pub(crate) fn fingerprint(blob: &[u8]) -> String {
     format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob)))
 }
 
 /// Reads `type base64…`, the form of a public key in files. The types have to agree.
-pub(super) fn parse(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn parse(text: &str) -> Option<Vec<u8>> {
     let mut words = text.split_ascii_whitespace();
     let name = words.next()?;
     let blob = STANDARD.decode(words.next()?).ok()?;
@@ -74,6 +74,11 @@ pub(super) fn short(blob: &[u8]) -> &'static str {
         Some(name) if name.starts_with("sk-ecdsa") => "ECDSA-SK",
         _ => "unknown",
     }
+}
+
+/// Whether the key is one of a FIDO token.
+pub(super) fn is_fido(blob: &[u8]) -> bool {
+    kind(blob).is_some_and(|kind| kind.starts_with("sk-"))
 }
 
 /// What a private key's file says of itself.

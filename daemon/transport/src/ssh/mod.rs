@@ -22,18 +22,40 @@ use std::{
     time::Duration,
 };
 
-use crate::{ask::Secret, connect::Attempt, error::ConnectError, route::SshRoute, stream::Stream};
+use crate::{
+    ask::Secret,
+    connect::{Attempt, THROUGH_OTHERS},
+    error::ConnectError,
+    route::SshRoute,
+    stream::Stream,
+};
 
+/// How to have the user's own `ssh` carry the connection to a host.
+const BY_PROGRAM: &str = "`outlast host remove NAME`, then add it with --transport ssh";
+
+use reach::With;
+
+pub(crate) use agent::Found as AgentFound;
 pub(crate) use choose::choose;
-pub(crate) use config::{Settings, Strict};
+pub(crate) use config::{Settings, Strict, there};
+pub(crate) use key::{fingerprint, parse};
 
 /// What the user's ssh configuration says of a host.
 ///
 /// # Errors
 /// When the destination is no host name or the configuration is wrong.
 pub(crate) async fn settings(route: &SshRoute) -> Result<Settings, ConnectError> {
-    let program = route.program.as_deref().unwrap_or(Path::new("ssh"));
-    config::ask(program, route).await
+    config::ask(program(route), route).await
+}
+
+/// The user's `ssh`.
+fn program(route: &SshRoute) -> &Path {
+    route.program.as_deref().unwrap_or(Path::new("ssh"))
+}
+
+/// What the agent has that counts for a host. There may be none.
+pub(crate) async fn agent(attempt: &Attempt, settings: &Settings) -> AgentFound {
+    agent::find(settings, attempt.agent.as_deref()).await
 }
 
 /// Connects with the library, runs `command` (one line for the login shell) and gives its bytes, together with the
@@ -45,22 +67,35 @@ pub(crate) async fn open(
     attempt: &Attempt,
     route: &SshRoute,
     settings: &Settings,
+    agent: AgentFound,
     command: &str,
 ) -> Result<(Stream, Vec<(PathBuf, Secret)>), ConnectError> {
-    open::open(attempt, route, settings, command).await
+    open::open(attempt, route, settings, agent, command).await
 }
 
 /// Trusts the key that the host shows now, provided it has this fingerprint (`SHA256:…`): other keys of its type that
-/// the user's known_hosts files have for the host are replaced. Answers the files that changed.
+/// the user's known_hosts files have for the host are replaced. Answers the files that changed. `agent` is the socket of
+/// the ssh-agent by which machines on the way are logged in to; a way through them is given half a minute at least.
 ///
 /// # Errors
 /// When the host cannot be reached, shows another key, or a file cannot be written.
 pub async fn trust(
     route: &SshRoute,
+    agent: Option<&Path>,
     fingerprint: &str,
     within: Duration,
 ) -> Result<Vec<PathBuf>, ConnectError> {
-    open::trust(settings(route).await?, fingerprint, within).await
+    let settings = settings(route).await?;
+    let within = if settings.is_direct() {
+        within
+    } else {
+        within.max(THROUGH_OTHERS)
+    };
+    let with = With {
+        ssh: program(route),
+        agent,
+    };
+    open::trust(settings, with, fingerprint, within).await
 }
 
 #[cfg(test)]

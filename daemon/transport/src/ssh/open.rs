@@ -1,14 +1,7 @@
 //! From a route to a running command: reaches the host, and gives the session to a thread of its own that logs in,
 //! starts the command and then carries its bytes.
 
-use std::{
-    io,
-    os::unix::net::UnixStream,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{io, os::unix::net::UnixStream, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use outlast_helper::serve::BULK_NICE;
 use ssh2::Channel;
@@ -18,14 +11,14 @@ use tokio::{
 };
 
 use super::{
-    agent::{AgentKey, Relay},
+    agent::{AgentKey, Found},
     ask::{Asking, pass_on},
     auth::{Means, log_in},
-    config::{self, Settings},
+    config::Settings,
     host, key,
     known_hosts::{self, Known, Name, Verdict},
     pump::pump,
-    reach::{self, Socket, reach, tell},
+    reach::{self, Socket, With, reach, tell},
     wire::{Patience, Trouble, Wire},
 };
 use crate::{
@@ -45,8 +38,12 @@ const CONTROL_WINDOW: u32 = 2 << 20;
 /// How much the host may send ahead of what we took, for bulk: fills 40 ms of a fast line.
 const BULK_WINDOW: u32 = 16 << 20;
 
-/// Largest piece of a channel's data, what every server can do.
-const PACKET: u32 = 32 << 10;
+/// Largest piece of a channel's data that comes by a connection for short calls. Nothing is heard of a piece before all of
+/// it is here: at 20 kbit/s this takes not quite two seconds, in which the host must not be taken for gone.
+const CONTROL_PACKET: u32 = 4 << 10;
+
+/// The same for bulk: what every server can do.
+const BULK_PACKET: u32 = 32 << 10;
 
 /// How long the host may take to start the command.
 const START_WITHIN: Patience = Patience::Each(Duration::from_secs(30));
@@ -68,16 +65,16 @@ pub(super) async fn open(
     attempt: &Attempt,
     route: &SshRoute,
     settings: &Settings,
+    agent: Found,
     command: &str,
 ) -> Result<Opened, ConnectError> {
-    let deadline = Instant::now() + attempt.within;
-    // The agent is asked for its keys while the host is reached.
-    let (socket, agent) = tokio::join!(
-        reach(settings, deadline, &attempt.on_step),
-        agent_of(attempt, settings)
-    );
-    let guard = Guard(socket?);
-    let (relay, agent_trouble) = agent;
+    let deadline = Instant::now() + attempt.reached_within(settings);
+    let with = With {
+        ssh: super::program(route),
+        agent: attempt.agent.as_deref(),
+    };
+    let mut guard = Guard(reach(settings, with, deadline, &attempt.on_step).await?);
+    let Found { relay, trouble } = agent;
 
     let (ours, theirs) = pair().map_err(|error| reach::failed(&error, "making a socket pair"))?;
     let (asks, mut asked) = mpsc::channel(1);
@@ -92,12 +89,12 @@ pub(super) async fn open(
         agent: relay
             .as_ref()
             .map(|relay| (relay.keys.clone(), relay.path.clone())),
-        agent_trouble,
+        agent_trouble: trouble,
         asking: Asking(asks),
         on_step: Arc::clone(&attempt.on_step),
-        window: match attempt.purpose {
-            Purpose::Control => CONTROL_WINDOW,
-            Purpose::Bulk => BULK_WINDOW,
+        room: match attempt.purpose {
+            Purpose::Control => (CONTROL_WINDOW, CONTROL_PACKET),
+            Purpose::Bulk => (BULK_WINDOW, BULK_PACKET),
         },
         command: command.to_owned(),
         until: deadline.into_std(),
@@ -127,7 +124,10 @@ pub(super) async fn open(
 
     let fit = loop {
         tokio::select! {
-            opened = &mut hear_opened => break opened.unwrap_or_else(|_| Err(gone()))?,
+            opened = &mut hear_opened => match opened.unwrap_or_else(|_| Err(gone())) {
+                Ok(fit) => break fit,
+                Err(error) => return Err(guard.0.explain(error).await),
+            },
             Some(asked) = asked.recv() => pass_on(asked, &attempt.questions).await,
         }
     };
@@ -175,26 +175,6 @@ fn close(wire: &Wire) {
     let _ = rustix::net::shutdown(&wire.socket, rustix::net::Shutdown::Both);
 }
 
-/// The relay to the agent that counts, or why there is none though there should be.
-async fn agent_of(attempt: &Attempt, settings: &Settings) -> (Option<Relay>, Option<String>) {
-    let path: &Path = match &settings.agent {
-        config::Agent::At(path) => path,
-        config::Agent::None => return (None, None),
-        config::Agent::Given => match &attempt.agent {
-            Some(path) => path,
-            None => return (None, None),
-        },
-    };
-    if !settings.pubkey {
-        return (None, None);
-    }
-    match Relay::to(path).await {
-        Ok(Some(relay)) => (Some(relay), None),
-        Ok(None) => (None, Some(format!("the agent at {} has no keys", path.display()))),
-        Err(error) => (None, Some(format!("the agent at {}: {error}", path.display()))),
-    }
-}
-
 /// The channel of the running command, and the passphrases that fit.
 type Started = (Channel, Vec<(PathBuf, Secret)>);
 
@@ -208,7 +188,8 @@ struct Worker {
     agent_trouble: Option<String>,
     asking: Asking,
     on_step: OnStep,
-    window: u32,
+    /// How much the host may send ahead, and its largest piece.
+    room: (u32, u32),
     command: String,
     until: std::time::Instant,
 }
@@ -258,7 +239,7 @@ impl Worker {
             format!("as {} by {by}", settings.user)
         });
         let (fit, _) = logged_in?;
-        Ok((start(wire, self.window, &self.command)?, fit))
+        Ok((start(wire, self.room, &self.command)?, fit))
     }
 }
 
@@ -284,7 +265,7 @@ fn shown(wire: &Wire) -> Result<Vec<u8>, ConnectError> {
 }
 
 /// Opens the channel and starts the command on it.
-fn start(wire: &Wire, window: u32, command: &str) -> Result<Channel, ConnectError> {
+fn start(wire: &Wire, (window, packet): (u32, u32), command: &str) -> Result<Channel, ConnectError> {
     let failed = |what: &str, trouble: Trouble| match trouble {
         Trouble::Late => ConnectError::new(Cause::TimedOut, format!("the host did not {what} in time")),
         Trouble::System(error) => reach::failed(&error, what),
@@ -295,7 +276,7 @@ fn start(wire: &Wire, window: u32, command: &str) -> Result<Channel, ConnectErro
     };
     let mut channel = wire
         .finish(START_WITHIN, |session| {
-            session.channel_open("session", window, PACKET, None)
+            session.channel_open("session", window, packet, None)
         })
         .map_err(|trouble| {
             failed("open a channel", trouble).with_hint("it may allow no more of them (MaxSessions)")
@@ -308,19 +289,20 @@ fn start(wire: &Wire, window: u32, command: &str) -> Result<Channel, ConnectErro
 /// Trusts the key that the host shows now, where it has this fingerprint.
 pub(super) async fn trust(
     settings: Settings,
+    with: With<'_>,
     fingerprint: &str,
     within: Duration,
 ) -> Result<Vec<PathBuf>, ConnectError> {
     let deadline = Instant::now() + within;
     let known = Known::read(settings.known_hosts(), &Name::of(&settings));
     // First as a connection does it, so that the key is the one that people were shown.
-    let mut shown = shown_by(settings.clone(), known, deadline).await?;
+    let mut shown = shown_by(settings.clone(), with, known, deadline).await?;
     if !host::same(fingerprint, &key::fingerprint(&shown)) {
         // It may be that of another key of the host, which has one of each type.
         for algorithm in TYPES {
             let mut only = settings.clone();
             only.host_key_algorithms = vec![(*algorithm).to_owned()];
-            match shown_by(only, Known::default(), deadline).await {
+            match shown_by(only, with, Known::default(), deadline).await {
                 Ok(found) if host::same(fingerprint, &key::fingerprint(&found)) => {
                     shown = found;
                     break;
@@ -344,9 +326,14 @@ const TYPES: &[&str] = &[
 ];
 
 /// The key that the host shows when it is asked as these settings have it.
-async fn shown_by(settings: Settings, known: Known, deadline: Instant) -> Result<Vec<u8>, ConnectError> {
+async fn shown_by(
+    settings: Settings,
+    with: With<'_>,
+    known: Known,
+    deadline: Instant,
+) -> Result<Vec<u8>, ConnectError> {
     let nobody: OnStep = Arc::new(|_| {});
-    let guard = Guard(reach(&settings, deadline, &nobody).await?);
+    let mut guard = Guard(reach(&settings, with, deadline, &nobody).await?);
     let fd = guard.0.fd();
     let (done, hear) = oneshot::channel();
     spawn(move || {
@@ -358,7 +345,10 @@ async fn shown_by(settings: Settings, known: Known, deadline: Instant) -> Result
         });
         let _ = done.send(key);
     })?;
-    hear.await.unwrap_or_else(|_| Err(gone()))
+    match hear.await.unwrap_or_else(|_| Err(gone())) {
+        Ok(key) => Ok(key),
+        Err(error) => Err(guard.0.explain(error).await),
+    }
 }
 
 /// Compares and writes down.

@@ -6,6 +6,7 @@ use std::{
     io,
     net::SocketAddr,
     os::{fd::OwnedFd, unix::net::UnixStream},
+    path::Path,
     process::Stdio,
     sync::Arc,
     time::Duration,
@@ -15,14 +16,15 @@ use rustix::net::{Shutdown, shutdown, sockopt};
 use tokio::{
     net::{TcpStream, lookup_host},
     process::{Child, Command},
-    task::JoinSet,
-    time::{Instant, sleep_until, timeout_at},
+    task::{JoinHandle, JoinSet},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use super::config::{Family, Settings};
 use crate::{
     connect::{OnStep, Step},
     error::{Cause, ConnectError},
+    stream::Said,
 };
 
 /// How long an address may take before the next one is tried beside it, as RFC 8305 advises.
@@ -41,18 +43,54 @@ const KEEPALIVE: Duration = Duration::from_secs(5);
 /// How often it asks again.
 const KEEPALIVE_AGAIN: Duration = Duration::from_secs(3);
 
+/// How long to wait for what a program that reached nothing has to say about it.
+const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
+
 /// The connected socket. Ended by [`Socket::end`] from any thread, and when the last part of it is dropped.
 #[derive(Debug)]
 pub(super) struct Socket {
     fd: Arc<OwnedFd>,
     /// What reaches the host, where a program does.
-    _program: Option<Child>,
+    program: Option<Program>,
+}
+
+/// A program that reaches the host.
+#[derive(Debug)]
+struct Program {
+    _child: Child,
+    /// What it complains of.
+    said: Arc<Said>,
+    listening: JoinHandle<()>,
+}
+
+/// What a program that reaches the host is started with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct With<'a> {
+    /// The user's `ssh`.
+    pub(super) ssh: &'a Path,
+    /// The agent of whoever connects.
+    pub(super) agent: Option<&'a Path>,
 }
 
 impl Socket {
     /// The socket, for the thread that works with it.
     pub(super) fn fd(&self) -> Arc<OwnedFd> {
         Arc::clone(&self.fd)
+    }
+
+    /// Adds to a failure what the program complained of, which may be the reason of it.
+    pub(super) async fn explain(&mut self, mut error: ConnectError) -> ConnectError {
+        let Some(program) = &mut self.program else {
+            return error;
+        };
+        // It may be about to say it. It ends when there is nobody to pass bytes on for.
+        let _ = shutdown(&self.fd, Shutdown::Both);
+        let _ = timeout(LAST_WORDS_WITHIN, &mut program.listening).await;
+        let said = program.said.text();
+        if !said.is_empty() {
+            let _ = write!(error.message, "; what is to reach it says: {said}");
+        }
+        error
     }
 
     /// Ends the connection: whoever waits for the other side hears of it at once.
@@ -83,12 +121,13 @@ pub(super) fn tell<T>(
 /// Reaches the host.
 pub(super) async fn reach(
     settings: &Settings,
+    with: With<'_>,
     deadline: Instant,
     on_step: &OnStep,
 ) -> Result<Socket, ConnectError> {
-    if settings.proxy_jump.is_some() || settings.proxy_command.is_some() {
+    if !settings.is_direct() {
         let since = Instant::now();
-        let reached = through_program(settings);
+        let reached = through_program(settings, with);
         tell(on_step, "connect", since, &reached, |_| {
             "through the program of the ssh configuration".to_owned()
         });
@@ -245,13 +284,13 @@ fn prepared(stream: TcpStream) -> io::Result<Socket> {
     sockopt::set_tcp_keepcnt(&stream, 3)?;
     Ok(Socket {
         fd: Arc::new(stream.into()),
-        _program: None,
+        program: None,
     })
 }
 
 /// Starts what reaches the host, on one end of a socket pair: `ssh -W` through the hosts to jump through, or the
-/// user's command, which a shell reads as it does for ssh.
-fn through_program(settings: &Settings) -> Result<Socket, ConnectError> {
+/// user's command, which a shell reads as it does for ssh. Nobody can be asked through it.
+fn through_program(settings: &Settings, with: With<'_>) -> Result<Socket, ConnectError> {
     let wrong = |what: &str| ConnectError::new(Cause::Misconfigured, what.to_owned());
     let mut command = match (&settings.proxy_jump, &settings.proxy_command) {
         (Some(jumps), _) => {
@@ -259,7 +298,7 @@ fn through_program(settings: &Settings) -> Result<Socket, ConnectError> {
                 Some((before, last)) => (Some(before), last),
                 None => (None, jumps.as_str()),
             };
-            let mut command = Command::new("ssh");
+            let mut command = Command::new(with.ssh);
             command.args(["-o", "BatchMode=yes", "-W"]);
             command.arg(format!("[{}]:{}", settings.hostname, settings.port));
             if let Some(before) = before {
@@ -282,23 +321,39 @@ fn through_program(settings: &Settings) -> Result<Socket, ConnectError> {
         }
         (None, None) => return Err(wrong("no program reaches the host")),
     };
+    // As for the host itself, not the agent that this process was once started with.
+    match with.agent {
+        Some(agent) => command.env("SSH_AUTH_SOCK", agent),
+        None => command.env_remove("SSH_AUTH_SOCK"),
+    };
     let start = || {
         let (ours, theirs) = UnixStream::pair()?;
         let theirs = OwnedFd::from(theirs);
         let child = command
             .stdin(Stdio::from(theirs.try_clone()?))
             .stdout(Stdio::from(theirs))
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
         Ok::<_, io::Error>((ours, child))
     };
     let mut start = start;
-    let (ours, child) =
+    let (ours, mut child) =
         start().map_err(|error| wrong(&format!("starting what reaches the host: {error}")))?;
+    let said = Arc::new(Said::default());
+    let (stderr, keep) = (child.stderr.take(), Arc::clone(&said));
+    let listening = tokio::spawn(async move {
+        if let Some(stderr) = stderr {
+            keep.listen(stderr).await;
+        }
+    });
     Ok(Socket {
         fd: Arc::new(ours.into()),
-        _program: Some(child),
+        program: Some(Program {
+            _child: child,
+            said,
+            listening,
+        }),
     })
 }
 

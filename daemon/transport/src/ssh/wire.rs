@@ -15,7 +15,7 @@ use rustix::{
 };
 use ssh2::{BlockDirections, ErrorCode, MethodType, Session};
 
-use super::{config::Settings, known_hosts::Known};
+use super::{BY_PROGRAM, config::Settings, known_hosts::Known};
 use crate::error::{Cause, ConnectError};
 
 /// libssh2's word for "not yet".
@@ -159,14 +159,16 @@ impl Wire {
                 let place = |one: &&str| allowed.iter().position(|allowed| allowed == one);
                 usable.sort_by_key(|one| (!is_known(one), place(one)));
             } else if matches!(method, MethodType::CryptCs | MethodType::CryptSc) && has_aes() {
-                usable.sort_by_key(|one| !one.contains("-gcm@"));
+                // The shorter key first, as OpenSSH has it.
+                let gcm = |one: &&str| one.contains("-gcm@").then(|| one.to_string());
+                usable.sort_by_key(|one| (gcm(one).is_none(), gcm(one)));
             }
             if usable.is_empty() {
                 return Err(ConnectError::new(
                     Cause::Misconfigured,
                     format!("the library can do none of what {name} of the ssh configuration allows"),
                 )
-                .with_hint("let the ssh program carry the connection to this host"));
+                .with_hint(BY_PROGRAM));
             }
             self.session
                 .method_pref(method, &usable.join(","))
@@ -226,7 +228,7 @@ fn exchange_failed(error: &ssh2::Error) -> ConnectError {
                 error.message()
             ),
         )
-        .with_hint("let the ssh program carry the connection to this host"),
+        .with_hint(BY_PROGRAM),
         _ => ConnectError::new(
             Cause::Protocol,
             format!("the key exchange failed: {}", error.message()),

@@ -12,7 +12,8 @@ use std::{
 
 use outlast_client::{
     helper_v1::{
-        RunJobRequest, SpoolState, StartSessionRequest, Started, WatchSessionRequest, WatchSessionResponse,
+        RunJobRequest, Size, SpoolState, StartSessionRequest, Started, WatchSessionRequest,
+        WatchSessionResponse,
     },
     v1::{Error, ErrorKind},
 };
@@ -313,8 +314,23 @@ impl Bed {
 
     /// Another helper on the same directories.
     pub async fn another(&self) -> Connection {
+        self.another_for(Purpose::Control).await
+    }
+
+    /// Another helper on the same directories, for this purpose.
+    pub async fn another_for(&self, purpose: Purpose) -> Connection {
         let far = self.far.as_ref().expect("it is not in this process");
-        connect(far.attempt.clone()).await.unwrap()
+        let attempt = Attempt {
+            purpose,
+            ..far.attempt.clone()
+        };
+        connect(attempt).await.unwrap()
+    }
+
+    /// The file that the helper runs from.
+    pub fn installed(&self) -> PathBuf {
+        let name = installed::name(&installed::hash(&helper_program()).unwrap());
+        self.temp.path().join("c/outlast/helper").join(name)
     }
 
     /// The tmux socket of this helper.
@@ -362,8 +378,10 @@ impl Bed {
             id: id.to_owned(),
             spec_json: spec.to_string().into_bytes().into(),
             run,
-            columns: 100,
-            rows: 30,
+            size: Some(Size {
+                columns: 100,
+                rows: 30,
+            }),
             use_restart_command: false,
         }
     }
@@ -427,6 +445,9 @@ impl Drop for Bed {
         for id in self.root.jobs().unwrap_or_default() {
             let _ = self.root.job(&id).signal_end(Duration::ZERO);
         }
+        // Who still writes there would keep the directory from being removed.
+        drop(self.far.take());
+        outlast_testkit::end_all(self.temp.path());
     }
 }
 

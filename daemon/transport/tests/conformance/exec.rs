@@ -1,5 +1,7 @@
 //! Facts and programs.
 
+use std::{cell::Cell, fs};
+
 use outlast_client::helper_v1::{
     ExecRequest, ExecResponse, ExecStart, GetFactsRequest, Outcome, PingRequest, exec_request, exec_response,
 };
@@ -8,7 +10,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
 use crate::{
-    bed::{Bed, eventually, is_alive},
+    bed::{Bed, eventually, is_alive, kill},
     over_all,
 };
 
@@ -20,6 +22,8 @@ over_all!(
     much_data_goes_both_ways,
     a_hang_up_ends_the_whole_group,
     a_signal_reaches_the_group,
+    what_was_written_before_the_end_waits_for_a_slow_reader,
+    a_child_that_writes_for_ever_is_no_reason_to_stay,
 );
 
 pub fn message(event: exec_request::Event) -> ExecRequest {
@@ -187,4 +191,73 @@ async fn a_signal_reaches_the_group(mut bed: Bed) {
         (done.stdout.as_slice(), done.outcome.exit_code),
         (b"got\n".as_slice(), Some(3))
     );
+}
+
+/// Bytes this process has written.
+fn written(pid: u32) -> usize {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
+    let wchar = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+    wchar.unwrap().parse().unwrap()
+}
+
+fn is(pid: u32, state: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(") ").next().unwrap().starts_with(state)
+}
+
+async fn started(stream: &mut Streaming<ExecResponse>) -> u32 {
+    match stream.message().await.unwrap().unwrap().event {
+        Some(exec_response::Event::Started(started)) => started.pid,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Runs a program that leaves something behind that writes nothing and holds its outputs, which takes as long as late
+/// output is waited for.
+async fn wait_for_late_output(bed: &mut Bed) {
+    let (_sender, stream) = open(bed, &["sh", "-c", "sleep 600 & echo $!"]).await;
+    let done = finish(stream).await;
+    assert_eq!(done.outcome.exit_code, Some(0));
+    kill(String::from_utf8(done.stdout).unwrap().trim().parse().unwrap());
+}
+
+async fn what_was_written_before_the_end_waits_for_a_slow_reader(mut bed: Bed) {
+    // Pieces that a pipe takes wholly or not at all, so that what is counted is what was written.
+    let (sender, mut stream) = open(&mut bed, &["dd", "if=/dev/zero", "bs=4096"]).await;
+    let pid = started(&mut stream).await;
+    // Not looked at for long enough, everything on the way is full.
+    let (seen, looks) = (Cell::new(0), Cell::new(0));
+    eventually("the program to be held up", || {
+        let now = written(pid);
+        looks.set(if now == seen.replace(now) {
+            looks.get() + 1
+        } else {
+            0
+        });
+        now > 0 && looks.get() > 20 && is(pid, "S")
+    })
+    .await;
+    let signal = async |number| {
+        sender
+            .send(message(exec_request::Event::Signal(number)))
+            .await
+            .unwrap();
+    };
+    // STOP, so that it is known what it wrote, and KILL.
+    signal(19).await;
+    eventually("the program to stop", || is(pid, "T")).await;
+    let wrote = written(pid);
+    signal(9).await;
+    eventually("the end of the program", || !is_alive(pid)).await;
+    wait_for_late_output(&mut bed).await;
+    let done = finish(stream).await;
+    assert_eq!((done.stdout.len(), done.outcome.signal), (wrote, Some(9)));
+}
+
+async fn a_child_that_writes_for_ever_is_no_reason_to_stay(mut bed: Bed) {
+    let (_sender, stream) = open(&mut bed, &["sh", "-c", "yes & echo $! >&2"]).await;
+    let done = finish(stream).await;
+    assert_eq!(done.outcome.exit_code, Some(0));
+    let pid = String::from_utf8(done.stderr).unwrap().trim().parse().unwrap();
+    eventually("the end of what is not heard any more", || !is_alive(pid)).await;
 }

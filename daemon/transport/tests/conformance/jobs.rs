@@ -1,5 +1,7 @@
 //! Jobs.
 
+use std::fs;
+
 use outlast_client::{
     helper_v1::{
         CancelJobRequest, DeleteJobRequest, ListJobsRequest, Outcome, ReadLogRequest, RunJobRequest,
@@ -11,7 +13,7 @@ use serde_json::Value;
 use tonic::Streaming;
 
 use crate::{
-    bed::{Bed, error, eventually, is_alive, kill, new_id},
+    bed::{Bed, Way, error, eventually, is_alive, kill, new_id, within},
     over_all,
 };
 
@@ -112,7 +114,7 @@ async fn a_log_is_resumed_from_any_offset(mut bed: Bed) {
     drop(first);
     let request = bed.run_request(&id, script, Some(2));
     let second = run(&mut bed, request).await;
-    std::fs::write(bed.dir.join("go"), "").unwrap();
+    fs::write(bed.dir.join("go"), "").unwrap();
     let ran = follow(second).await;
     assert_eq!(ran.streams[1], b"e\ntwo\n");
     assert_eq!(ran.outcome.unwrap().signal, Some(15));
@@ -132,7 +134,7 @@ async fn a_repeat_starts_nothing(mut bed: Bed) {
         assert_eq!(ran.await.unwrap().outcome.unwrap().exit_code, Some(0));
     }
     follow(run(&mut bed, request).await).await;
-    assert_eq!(std::fs::read_to_string(bed.dir.join("count")).unwrap(), "x\n");
+    assert_eq!(fs::read_to_string(bed.dir.join("count")).unwrap(), "x\n");
 }
 
 /// As after a loss of power that took the report along, which is not flushed before the program runs.
@@ -143,12 +145,12 @@ async fn what_was_seen_running_is_never_started_again(mut bed: Bed) {
     assert!(ran.outcome.is_some());
     let dir = bed.root.job(&id);
     for name in ["report", "status", "lock", "control"] {
-        std::fs::remove_file(dir.path().join(name)).unwrap();
+        fs::remove_file(dir.path().join(name)).unwrap();
     }
     let ran = again(&mut bed, &id, None).await;
     assert_eq!((ran.started, ran.outcome), (None, None));
     assert_eq!(ran.lost.as_deref(), Some("its report is gone"));
-    assert_eq!(std::fs::read_to_string(bed.dir.join("runs")).unwrap(), "ran\n");
+    assert_eq!(fs::read_to_string(bed.dir.join("runs")).unwrap(), "ran\n");
 }
 
 async fn a_job_is_cancelled(mut bed: Bed) {
@@ -345,4 +347,26 @@ async fn a_followed_log_is_whole(mut bed: Bed) {
     assert_eq!(String::from_utf8_lossy(&ran.streams[1]), lines("line"));
     assert_eq!(String::from_utf8_lossy(&ran.streams[2]), lines("err"));
     assert_eq!(ran.next, Some(ran.outcome.unwrap().log_bytes));
+}
+
+/// Who clears caches takes the helper's file from under a connection that lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_helper_whose_file_was_removed_is_put_back() {
+    within(async {
+        let mut bed = Bed::new(Way::Command).await;
+        let file = bed.installed();
+        let program = fs::read(&file).unwrap();
+        let cache = bed.dir.with_file_name("c");
+        fs::remove_dir_all(&cache).unwrap();
+        let request = bed.run_request(&new_id(), "echo done", Some(0));
+        let ran = follow(run(&mut bed, request).await).await;
+        assert_eq!(ran.streams[1], b"done\n");
+        assert!(fs::read(&file).unwrap() == program);
+        assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
+        fs::remove_file(&file).unwrap();
+        let (id, _) = bed.session("echo done").await;
+        let (_, log) = bed.ended(&id).await;
+        assert_eq!(log, b"done\r\n");
+    })
+    .await;
 }

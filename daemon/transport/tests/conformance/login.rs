@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use outlast_client::helper_v1::{
-    ExecStart, GetFactsRequest, Outcome, RunJobRequest, StartSessionRequest, exec_request::Event,
+    ExecStart, GetFactsRequest, Outcome, RunJobRequest, Size, StartSessionRequest, exec_request::Event,
     run_job_response,
 };
+use outlast_transport::connect::Purpose;
 use serde_json::{Value, json};
 
 use crate::{
@@ -63,8 +64,10 @@ pub async fn said(bed: &mut Bed, spec: &Value) -> String {
         id: spec["id"].as_str().unwrap().to_owned(),
         spec_json: spec.to_string().into_bytes().into(),
         run: 1,
-        columns: 200,
-        rows: 50,
+        size: Some(Size {
+            columns: 200,
+            rows: 50,
+        }),
         use_restart_command: false,
     };
     bed.client.start_session(request.clone()).await.unwrap();
@@ -147,8 +150,10 @@ async fn a_login_environment_is_put_under_the_own_one(bed: Bed) {
             id: id.to_owned(),
             spec_json: spec_of_session.to_string().into_bytes().into(),
             run,
-            columns: 200,
-            rows: 50,
+            size: Some(Size {
+                columns: 200,
+                rows: 50,
+            }),
             use_restart_command: false,
         };
         bed.client.start_session(again).await.unwrap();
@@ -257,6 +262,30 @@ async fn start_files_that_hang_are_ended() {
     .await;
 }
 
+/// What carries bytes has no use for a login, and so runs no start files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_helper_for_bulk_runs_no_start_files() {
+    within(async {
+        let bed = Bed::new(Way::Command).await;
+        let mut bed = bed.with_start_file("echo once >>$D/count").await;
+        let file = bed.dir.with_file_name("count");
+        eventually("the start files", || file.exists()).await;
+        let second = bed.another_for(Purpose::Bulk).await;
+        bed.client = second.client.clone();
+        // As long as they would take, which are begun before anything is served.
+        for _ in 0..3 {
+            let start = ExecStart {
+                command: vec!["true".to_owned()],
+                ..ExecStart::default()
+            };
+            let (_input, stream) = open_with(&mut bed, message(Event::Start(start))).await;
+            assert_eq!(finish(stream).await.outcome.exit_code, Some(0));
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "once\n");
+    })
+    .await;
+}
+
 /// Nor do they keep a helper that has nothing to do any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_helper_leaves_also_while_start_files_hang() {
@@ -271,11 +300,11 @@ async fn a_helper_leaves_also_while_start_files_hang() {
         std::fs::remove_file(&file).unwrap();
         bed.replace_helper(false).await;
         eventually("the end of the start files", || !is_alive(pid)).await;
-        // Those of the second helper, which is killed and so cannot end them.
+        // Those of the second helper, which is killed and so cannot end them: the kernel does.
         eventually("the start files", || file.exists()).await;
         let pid = read();
-        drop(bed);
-        kill(pid);
+        bed.kill_helpers().await;
+        eventually("the end of the start files", || !is_alive(pid)).await;
     })
     .await;
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use outlast_client::{
-    helper_v1::{CaptureSessionRequest, SendSessionRequest},
+    helper_v1::{CaptureSessionRequest, SendSessionRequest, Size},
     v1::ErrorKind,
 };
 
@@ -14,6 +14,8 @@ use crate::{
 
 over_all!(
     a_screen_is_captured,
+    a_screen_is_what_tmux_prints_of_it_whatever_stands_on_it,
+    a_huge_screen_is_captured_whole,
     any_bytes_are_typed_in_order,
     a_mebibyte_is_typed_quickly,
     keys_are_pressed_and_unknown_ones_refused,
@@ -47,7 +49,13 @@ async fn a_screen_is_captured(mut bed: Bed) {
         .await
         .unwrap()
         .into_inner();
-    assert_eq!((screen.columns, screen.rows), (100, 30));
+    assert_eq!(
+        screen.size,
+        Some(Size {
+            columns: 100,
+            rows: 30
+        })
+    );
     let text = String::from_utf8(screen.screen.to_vec()).unwrap();
     assert_eq!(text.lines().count(), 30);
     assert!(
@@ -78,6 +86,77 @@ async fn a_screen_is_captured(mut bed: Bed) {
         .into_inner()
         .screen;
     assert!(String::from_utf8_lossy(&screen).starts_with("row 0\n"));
+}
+
+/// The screen as the service has it, which is to be what a tmux that is asked says.
+async fn captured(bed: &mut Bed, id: &str, ansi: bool) -> String {
+    let request = CaptureSessionRequest {
+        id: id.to_owned(),
+        ansi,
+        history_lines: 0,
+    };
+    let captured = bed.client.capture_session(request).await.unwrap().into_inner();
+    let target = format!("=o-{id}:");
+    let flags: &[&str] = if ansi { &["-e"] } else { &[] };
+    let printed = bed.tmux(&[&["capture-pane", "-p", "-t", &target], flags].concat());
+    let screen = String::from_utf8(captured.screen.to_vec()).unwrap();
+    assert!(screen == printed, "{screen}\n-- but tmux --\n{printed}");
+    let size = captured.size.unwrap();
+    let size = format!("{} {}\n", size.columns, size.rows);
+    let format = "#{pane_width} #{pane_height}";
+    assert_eq!(bed.tmux(&["display-message", "-p", "-t", &target, format]), size);
+    screen
+}
+
+async fn a_screen_is_what_tmux_prints_of_it_whatever_stands_on_it(mut bed: Bed) {
+    // What would end replies of about now.
+    let script = "stty raw -echo; printf 'héllo 漢字 🎉\\r\\n\\r\\n\\033[1;31mred\\033[0m\\r\\n%%exit\\r\\n'; \
+        t=$(date +%s); i=0; while [ $i -lt 20 ]; do printf '%%end %d %d 1\\r\\n' $t $((i+300)); i=$((i+1)); done; printf shown; sleep 600";
+    let (id, _) = bed.session(script).await;
+    bed.shows(&id, "shown").await;
+    let plain = captured(&mut bed, &id, false).await;
+    assert!(plain.starts_with("héllo 漢字 🎉\n\nred\n%exit\n%end "), "{plain}");
+    assert_eq!(plain.lines().count(), 30);
+    let ansi = captured(&mut bed, &id, true).await;
+    assert!(ansi.contains("\u{1b}[31mred"), "{ansi}");
+    // Others are still answered what they asked.
+    let (other, _) = bed.session("printf '\\033[?1049hother'; sleep 600").await;
+    bed.shows(&other, "other").await;
+    assert!(captured(&mut bed, &other, false).await.starts_with("other\n"));
+    bed.tmux(&["kill-session", "-t", &format!("=o-{id}")]);
+    let request = CaptureSessionRequest {
+        id,
+        ..CaptureSessionRequest::default()
+    };
+    let gone = bed.client.capture_session(request).await.unwrap_err();
+    let (kind, text) = error(&gone);
+    assert!(kind == ErrorKind::NotFound && text.contains("screen"), "{text}");
+    assert!(captured(&mut bed, &other, true).await.starts_with("other\n"));
+}
+
+/// Its first line is longer than what is kept of a line of a reply.
+async fn a_huge_screen_is_captured_whole(mut bed: Bed) {
+    let script = "until [ \"$(stty size)\" = '30 4000' ]; do sleep 0.05; done; \
+        awk 'BEGIN { for (i = 0; i < 4000; i++) printf \"\\033[38;2;%d;%d;200mx\", i % 256, 100 + i / 256 }'; \
+        printf '\\nall of it'; sleep 600";
+    let (id, _) = bed.session(script).await;
+    bed.tmux(&[
+        "resize-window",
+        "-t",
+        &format!("=o-{id}:"),
+        "-x",
+        "4000",
+        "-y",
+        "30",
+    ]);
+    bed.shows(&id, "all of it").await;
+    let screen = captured(&mut bed, &id, true).await;
+    assert!(screen.lines().next().unwrap().len() > 64 << 10);
+    assert!(
+        captured(&mut bed, &id, false)
+            .await
+            .starts_with(&"x".repeat(4000))
+    );
 }
 
 /// A session whose program copies this many raw bytes into a file.

@@ -3,7 +3,7 @@
 use outlast_client::{
     helper_v1::{
         CaptureSessionRequest, DeleteSessionRequest, GetFactsRequest, ListSessionsRequest, ReadLogRequest,
-        SpoolKind, StartSessionRequest, StopSessionRequest, WatchSessionRequest,
+        Size, SpoolKind, StartSessionRequest, StopSessionRequest, WatchSessionRequest,
     },
     v1::{Error, ErrorKind},
 };
@@ -161,8 +161,10 @@ async fn a_second_run_is_in_the_same_tmux_session(mut bed: Bed) {
         id: id.clone(),
         spec_json: Vec::new().into(),
         run: 2,
-        columns: 100,
-        rows: 30,
+        size: Some(Size {
+            columns: 100,
+            rows: 30,
+        }),
         use_restart_command: true,
     };
     let refused = bed.client.start_session(second.clone()).await.unwrap_err();
@@ -364,7 +366,7 @@ async fn bad_requests_are_refused(mut bed: Bed) {
     let id = new_id();
     for (columns, rows, run) in [(0, 24, 1), (80, 0, 1), (20_000, 24, 1), (80, 24, 0)] {
         let mut request = bed.start_request(&id, run, "true");
-        (request.columns, request.rows) = (columns, rows);
+        request.size = Some(Size { columns, rows });
         let refused = bed.client.start_session(request).await.unwrap_err();
         assert_eq!(error(&refused).0, ErrorKind::Usage, "{columns}x{rows} run {run}");
     }

@@ -9,7 +9,7 @@ use std::{
 
 use outlast_client::helper_v1::GetFactsRequest;
 use outlast_helper::{installed, service::SessionConfig};
-use outlast_testkit::{SshClient, Sshd, SshdOptions, program};
+use outlast_testkit::{SshClient, Sshd, SshdOptions, far_helper};
 use outlast_transport::{
     ask::{Asked, Question, Secret},
     connect::{Attempt, Connection, Purpose, Step, Trust, WantedHelper, connect},
@@ -30,6 +30,13 @@ pub struct Bed {
     pub steps: Arc<Mutex<Vec<Step>>>,
 }
 
+impl Drop for Bed {
+    fn drop(&mut self) {
+        // Who still writes there would keep the directory from being removed.
+        outlast_testkit::end_all(self.temp.path());
+    }
+}
+
 impl Bed {
     pub fn new() -> Self {
         let temp = tempfile::Builder::new()
@@ -42,7 +49,7 @@ impl Bed {
         }
         Self {
             temp,
-            libraries: vec![program("outlast-helper").parent().unwrap().to_owned()],
+            libraries: vec![far_helper().parent().unwrap().to_owned()],
             steps: Arc::default(),
         }
     }
@@ -58,13 +65,13 @@ impl Bed {
 
     /// Where the helper goes in such a directory.
     pub fn name(&self) -> String {
-        installed::name(&installed::hash(&program("outlast-helper")).unwrap())
+        installed::name(&installed::hash(&far_helper()).unwrap())
     }
 
     /// Puts the helper where it is looked for.
     pub fn install(&self, helpers: &Path) {
         fs::create_dir_all(helpers).unwrap();
-        fs::copy(program("outlast-helper"), helpers.join(self.name())).unwrap();
+        fs::copy(far_helper(), helpers.join(self.name())).unwrap();
     }
 
     /// A host behind a command: `sh` run by this script, as `$SH`.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use outlast_testkit::{program, wait_until, write_program};
+use outlast_testkit::{far_helper, wait_until, write_program};
 use outlast_transport::{connect::Purpose, error::Cause};
 
 use crate::bed::{Bed, DEADLINE, connected, refused};
@@ -25,7 +25,7 @@ async fn a_missing_helper_is_sent_once() {
     assert_eq!(names, [bed.name().as_str()]);
     let (sent, here) = (
         fs::read(files[0].path()).unwrap(),
-        fs::read(program("outlast-helper")).unwrap(),
+        fs::read(far_helper()).unwrap(),
     );
     assert!(sent == here);
     use std::os::unix::fs::PermissionsExt as _;
@@ -67,7 +67,7 @@ async fn what_arrives_damaged_is_thrown_away() {
     let library = bed.path().join("library");
     fs::create_dir(&library).unwrap();
     let file = library.join("outlast-helper");
-    fs::copy(program("outlast-helper"), &file).unwrap();
+    fs::copy(far_helper(), &file).unwrap();
     bed.libraries = vec![library];
     drop(connected(bed.attempt(bed.command("exec sh"))).await);
     fs::remove_dir_all(bed.helpers()).unwrap();

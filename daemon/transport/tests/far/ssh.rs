@@ -1,6 +1,6 @@
 //! The user's own `ssh`: what it asks reaches who connects, and what it says becomes a cause.
 
-use std::net::TcpListener;
+use std::{net::TcpListener, path::PathBuf};
 
 use outlast_testkit::{Sshd, keygen};
 use outlast_transport::{
@@ -10,13 +10,33 @@ use outlast_transport::{
     route::{Carrier, Route, SshRoute},
 };
 
-use crate::bed::{Bed, connected, refused};
+use rustix::process::Signal;
+
+use crate::bed::{Bed, closed, connected, refused};
 
 fn host(bed: &Bed) -> (Sshd, Route) {
     let sshd = bed.sshd().start();
     bed.install(&sshd.cache().join("outlast/helper"));
     bed.client().add_config(&sshd.alias("far"));
     (sshd, Route::Ssh(bed.ssh("far")))
+}
+
+/// Where the `ssh` of this bed that run now would ask.
+fn sockets_of(bed: &Bed) -> Vec<PathBuf> {
+    let config = bed.client().config().display().to_string();
+    let name = format!("{}=", outlast_helper::askpass::SOCKET);
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let read = |path: PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+    processes
+        .filter(|process| read(process.path().join("cmdline")).contains(&config))
+        .filter_map(|process| {
+            let environ = read(process.path().join("environ"));
+            environ
+                .split('\0')
+                .find_map(|one| one.strip_prefix(&name))
+                .map(PathBuf::from)
+        })
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -31,6 +51,12 @@ async fn an_unknown_key_is_asked_about_once() {
     assert_eq!(question.kind, QuestionKind::HostKey { fingerprint });
     assert!(question.echo && question.text.contains("authenticity"));
     assert!(asked.try_recv().is_err());
+    // A connection that stands asks nothing more, and nobody listens for it.
+    let sockets = sockets_of(&bed);
+    assert!(
+        !sockets.is_empty() && !sockets.iter().any(|socket| socket.exists()),
+        "{sockets:?}"
+    );
     // It is known now.
     drop(connected(bed.attempt(route)).await);
 }
@@ -55,6 +81,60 @@ async fn an_unknown_key_without_an_answer_is_refused() {
     };
     drop(connected(right).await);
     drop(connected(bed.attempt(route)).await);
+}
+
+/// A host behind another, both with keys that nobody knows.
+fn behind(bed: &Bed) -> (Sshd, Sshd, Route) {
+    let (sshd, route) = host(bed);
+    let gate = Sshd::options(&bed.path().join("gate"))
+        .authorize(&bed.client())
+        .start();
+    bed.client().add_config(&gate.alias("gate"));
+    bed.client().add_config("Host far\n  ProxyJump gate");
+    (gate, sshd, route)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_a_machine_on_the_way_is_not_taken_for_the_host_s() {
+    let bed = Bed::new();
+    let (gate, sshd, route) = behind(&bed);
+    let [of_gate, of_host] = [&gate, &sshd].map(|sshd| sshd.fingerprint("ed25519"));
+    for trust in [Trust::Ask, Trust::AcceptKey(of_gate.clone())] {
+        let attempt = Attempt {
+            trust,
+            ..bed.attempt(route.clone())
+        };
+        let error = refused(attempt).await;
+        assert_eq!((error.cause, &error.key_shown), (Cause::KeyUnknown, &None));
+        let name = format!("[127.0.0.1]:{}", gate.address().port());
+        assert!(error.message.contains(&name), "{error}");
+        assert!(error.message.contains(&of_gate), "{error}");
+        assert!(error.hint.unwrap().contains("--accept-new"));
+    }
+    // A person may take it, and the fingerprint that was given answers for the host.
+    let (attempt, mut asked) = bed.asking(route, |_| Some("yes".to_owned()));
+    let attempt = Attempt {
+        trust: Trust::AcceptKey(of_host),
+        ..attempt
+    };
+    drop(connected(attempt).await);
+    let question = asked.recv().await.unwrap();
+    let fingerprint = of_gate;
+    assert_eq!(question.kind, QuestionKind::HostKey { fingerprint });
+    assert!(asked.try_recv().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_keys_are_taken_all_the_way() {
+    let bed = Bed::new();
+    let (gate, _sshd, route) = behind(&bed);
+    let accept = Attempt {
+        trust: Trust::AcceptNew,
+        ..bed.attempt(route.clone())
+    };
+    drop(connected(accept).await);
+    drop(connected(bed.attempt(route)).await);
+    assert!(gate.log().contains("Accepted publickey"), "{}", gate.log());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,6 +214,22 @@ async fn who_is_not_let_in_is_told() {
     let error = refused(bed.attempt(route)).await;
     assert_eq!(error.cause, Cause::AuthRejected);
     assert!(error.message.contains("Permission denied"), "{error}");
+}
+
+/// A start file may print what looks like the end of everything; it is not why the connection ends one day.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_noise_is_not_the_reason_of_a_loss() {
+    let bed = Bed::new();
+    let sshd = bed
+        .sshd()
+        .option("ForceCommand echo 'Host key verification failed.' >&2; eval \"$SSH_ORIGINAL_COMMAND\"")
+        .start();
+    bed.install(&sshd.cache().join("outlast/helper"));
+    bed.client().add_config(&sshd.alias("far"));
+    bed.client().know(&sshd.known_line());
+    let mut connection = connected(bed.attempt(Route::Ssh(bed.ssh("far")))).await;
+    assert!(sshd.signal_connections(Signal::KILL) >= 1);
+    assert_eq!(closed(&mut connection).await.cause, Cause::Cut);
 }
 
 /// Where nobody answers, no empty password is sent: the host would count it.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ssh2::ErrorCode;
 
 use super::{
-    super::{agent::AgentKey, config::Identity, key, wire::Trouble},
+    super::{BY_PROGRAM, agent::AgentKey, config::Identity, key, wire::Trouble},
     ANSWER_WITHIN, Login, Outcome,
     offers::Offer,
 };
@@ -16,6 +16,24 @@ use crate::{
 
 /// How often a person may mistype the passphrase of a key, as for OpenSSH.
 const PASSPHRASES: usize = 3;
+
+/// A key, as people know it.
+pub(super) fn name(offer: &Offer<'_>) -> String {
+    match offer {
+        Offer::Agent(agent_key) => format!(
+            "the agent's {} key {} ({})",
+            key::short(&agent_key.public),
+            key::fingerprint(&agent_key.public),
+            agent_key.comment,
+        ),
+        Offer::File(identity) => {
+            let kind = identity.public.as_deref().map_or("", key::short);
+            format!("the key {} {kind}", identity.file.display())
+                .trim_end()
+                .to_owned()
+        }
+    }
+}
 
 /// What became of one key.
 enum Key {
@@ -54,12 +72,7 @@ impl<'a> Login<'a> {
     }
 
     fn by_agent_key(&mut self, agent_key: &AgentKey) -> Result<Outcome, ConnectError> {
-        let name = format!(
-            "the agent's {} key {} ({})",
-            key::short(&agent_key.public),
-            key::fingerprint(&agent_key.public),
-            agent_key.comment,
-        );
+        let name = name(&Offer::Agent(agent_key));
         let Some((_, relay)) = self.means.agent else {
             return Ok(Outcome::Refused);
         };
@@ -105,8 +118,7 @@ impl<'a> Login<'a> {
 
     fn by_file(&mut self, identity: &Identity) -> Result<Outcome, ConnectError> {
         let file = &identity.file;
-        let kind = identity.public.as_deref().map_or("", key::short);
-        let name = format!("the key {} {kind}", file.display()).trim_end().to_owned();
+        let name = name(&Offer::File(identity));
         let text = match key::private(file) {
             Ok(Some(private)) => private.text,
             Ok(None) => {
@@ -157,7 +169,7 @@ impl<'a> Login<'a> {
                 Key::Refused => return Ok(Outcome::Refused),
                 Key::Unsigned if identity.encrypted != Some(true) => {
                     self.tried.push(format!("{name}: the library cannot read it"));
-                    self.hint = Some("let the ssh program carry the connection to this host".to_owned());
+                    self.hint = Some(BY_PROGRAM.to_owned());
                     return Ok(Outcome::Refused);
                 }
                 Key::Unsigned => {}

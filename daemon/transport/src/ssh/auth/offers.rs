@@ -1,29 +1,41 @@
 //! Which keys are offered, and in which order. Pure.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::{
-    super::{agent::AgentKey, config::Identity},
-    Means,
+use super::super::{
+    agent::AgentKey,
+    config::{Identity, Settings},
 };
 
 /// A key that can be offered.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Offer<'a> {
+pub(in crate::ssh) enum Offer<'a> {
     Agent(&'a AgentKey),
     File(&'a Identity),
 }
 
+impl Offer<'_> {
+    /// Its public half, where that can be known.
+    pub(in crate::ssh) fn public(&self) -> Option<&[u8]> {
+        match self {
+            Self::Agent(key) => Some(&key.public),
+            Self::File(identity) => identity.public.as_deref(),
+        }
+    }
+}
+
 /// The keys in the order in which they are offered: those that were named, those of the agent that the settings name,
-/// the agent's others, those in files.
-pub(super) fn offers<'a>(means: &Means<'a>) -> Vec<Offer<'a>> {
-    let settings = means.settings;
-    let keys = means.agent.map(|(keys, _)| keys).unwrap_or_default();
+/// the agent's others, those in files. `named` are files, `keys` those of the agent.
+pub(in crate::ssh) fn offers<'a>(
+    settings: &'a Settings,
+    named: &[PathBuf],
+    keys: &'a [AgentKey],
+) -> Vec<Offer<'a>> {
     let in_agent = |identity: &Identity| {
         keys.iter()
             .find(|one| Some(&one.public) == identity.public.as_ref())
     };
-    let is_named = |identity: &&Identity| means.named.iter().any(|named| is_of(&identity.file, named));
+    let is_named = |identity: &&Identity| named.iter().any(|named| is_of(&identity.file, named));
     let mut offers = Vec::new();
     for identity in settings.identities.iter().filter(is_named) {
         offers.push(in_agent(identity).map_or(Offer::File(identity), Offer::Agent));

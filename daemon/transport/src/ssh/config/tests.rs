@@ -47,7 +47,7 @@ async fn the_configuration_counts_as_it_does_for_ssh() {
          IdentityAgent {dir}/agent-%r\n  ProxyJump me@gate:2200,inner\n  StrictHostKeyChecking accept-new\n  \
          HashKnownHosts yes\n  CertificateFile {dir}/more\n  ForwardAgent yes\n  ConnectTimeout 7\n  \
          PreferredAuthentications publickey,password\n  AddressFamily inet\n  BindAddress 127.0.0.2\n  \
-         PKCS11Provider /x.so\n  GSSAPIAuthentication yes\n  RevokedHostKeys /r\n",
+         PKCS11Provider /x.so\n  GSSAPIAuthentication yes\n  RevokedHostKeys /r\n  SetEnv A=B\n",
         dir = dir.path().display()
     );
     let found = ask(&ssh(dir.path(), &config), &to("build1")).await.unwrap();
@@ -75,6 +75,7 @@ async fn the_configuration_counts_as_it_does_for_ssh() {
     assert_eq!(found.family, Family::Inet);
     assert_eq!(found.bind.as_deref(), Some("127.0.0.2"));
     assert_eq!(found.pkcs11_provider.as_deref(), Some("/x.so"));
+    assert!(found.set_env);
     assert_eq!(found.revoked_host_keys.as_deref(), Some("/r"));
     assert!(found.host_key_algorithms.contains(&"ssh-ed25519".to_owned()));
     assert!(!found.ciphers.is_empty() && !found.macs.is_empty() && !found.kex_algorithms.is_empty());
@@ -92,11 +93,12 @@ async fn what_the_route_says_comes_first() {
         identities: vec![mine.clone()],
         ..to("BUILD1")
     };
-    let program = ssh(dir.path(), "User worker\nPort 1\n");
+    let program = ssh(dir.path(), "User worker\nPort 1\nSetEnv TERM=xterm\n");
     let found = ask(&program, &route).await.unwrap();
     assert_eq!((found.user.as_str(), found.port), ("other", 2022));
     assert_eq!(found.hostname, "build1");
     assert_eq!(found.proxy_jump.as_deref(), Some("gate"));
+    assert!(!found.set_env);
     assert_eq!(found.identities.len(), 1);
     assert_eq!(found.identities[0].file, beside(&mine, ".pub"));
     assert_eq!(found.identities[0].encrypted, None);
@@ -155,6 +157,16 @@ async fn without_ssh_there_are_the_usual_settings() {
     assert_eq!(found.proxy_jump.as_deref(), Some("gate"));
     assert!(found.user_known_hosts[0].ends_with(".ssh/known_hosts"));
     assert!(found.pubkey && found.password && found.keyboard_interactive);
+}
+
+/// Up to OpenSSH 8.3 they are printed as they stand in the file.
+#[test]
+fn known_hosts_at_home_are_found() {
+    let text =
+        "hostname x\nuserknownhostsfile ~/.ssh/known_hosts ~/two words /k ~me/x\ncontrolpath /7|me|desk|/h\n";
+    let found = settings(text, &to("x"));
+    let files = ["/h/.ssh/known_hosts", "/h/two words", "/k ~me/x"];
+    assert_eq!(found.user_known_hosts, files.map(PathBuf::from));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::super::{config, open};
+use super::super::{agent, config, open};
 use crate::{
     ask::{Asked, Question, Secret},
     connect::{Attempt, OnStep, Purpose, Step, Trust, WantedHelper},
@@ -125,7 +125,8 @@ impl Try<'_> {
         let settings = config::ask(self.client.program(), &self.route).await.unwrap();
         let on_step: OnStep = Arc::new(move |step| told.lock().unwrap().push(step));
         let attempt = self.attempt(questions, on_step);
-        let opened = open::open(&attempt, &self.route, &settings, command).await;
+        let agent = agent::find(&settings, attempt.agent.as_deref()).await;
+        let opened = open::open(&attempt, &self.route, &settings, agent, command).await;
         drop(attempt);
         let (outcome, fit) = match opened {
             Ok((stream, fit)) => (Ok(stream), fit),

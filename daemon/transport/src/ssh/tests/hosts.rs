@@ -5,8 +5,9 @@ use std::{fs, process::Command, time::Duration};
 use outlast_testkit::{DEADLINE, Sshd, keygen, run};
 
 use super::{
-    super::{config, open},
+    super::{config, open, reach::With, trust},
     bed::Bed,
+    logins::agent,
 };
 use crate::{ask::QuestionKind, connect::Trust, error::Cause, route::SshRoute};
 
@@ -211,13 +212,23 @@ async fn trust_takes_the_key_that_is_shown_when_it_is_the_one_meant() {
         ..SshRoute::default()
     };
     let settings = config::ask(bed.client.program(), &route).await.unwrap();
+    let with = With {
+        ssh: bed.client.program(),
+        agent: None,
+    };
     let before = fs::read_to_string(bed.client.known_hosts()).unwrap();
-    let wrong = open::trust(settings.clone(), "SHA256:other", Duration::from_secs(20)).await;
+    let wrong = open::trust(settings.clone(), with, "SHA256:other", Duration::from_secs(20)).await;
     let wrong = wrong.unwrap_err();
     assert_eq!(wrong.key_shown, Some(sshd.fingerprint("ed25519")));
     assert_eq!(fs::read_to_string(bed.client.known_hosts()).unwrap(), before);
 
-    let changed = open::trust(settings, &sshd.fingerprint("ed25519"), Duration::from_secs(20)).await;
+    let changed = open::trust(
+        settings,
+        with,
+        &sshd.fingerprint("ed25519"),
+        Duration::from_secs(20),
+    )
+    .await;
     assert_eq!(changed.unwrap(), [bed.client.known_hosts()]);
     bed.to(&sshd).gets_in().await;
     assert!(ssh_trusts(&bed, &sshd));
@@ -254,10 +265,52 @@ async fn trust_finds_the_key_that_is_meant_among_all() {
         ..SshRoute::default()
     };
     let settings = config::ask(bed.client.program(), &route).await.unwrap();
+    let with = With {
+        ssh: bed.client.program(),
+        agent: None,
+    };
     for kind in ["rsa", "ecdsa", "ed25519"] {
         let fingerprint = sshd.fingerprint(kind);
-        let changed = open::trust(settings.clone(), &fingerprint, Duration::from_secs(20)).await;
+        let changed = open::trust(settings.clone(), with, &fingerprint, Duration::from_secs(20)).await;
         assert_eq!(changed.unwrap(), [bed.client.known_hosts()], "{kind}");
     }
     bed.to(&sshd).gets_in().await;
+}
+
+/// The key of a host behind another is asked for with the agent of whoever asks, and what is in the way is told.
+#[tokio::test]
+async fn trust_reaches_through_other_machines() {
+    let bed = Bed::new();
+    let far = bed.sshd().start();
+    let gate = Sshd::options(&bed.path().join("gate"))
+        .authorize(&bed.client)
+        .start();
+    let (_agent, socket) = agent(&bed, &[&bed.client.key()]);
+    fs::rename(bed.client.key(), bed.path().join("away")).unwrap();
+    bed.client.add_config(&gate.alias("gate"));
+    let route = SshRoute {
+        destination: "127.0.0.1".to_owned(),
+        port: Some(far.address().port()),
+        jump: Some("gate".to_owned()),
+        program: Some(bed.client.program().to_owned()),
+        ..SshRoute::default()
+    };
+    let fingerprint = far.fingerprint("ed25519");
+    let within = Duration::from_secs(20);
+    // The key of the other machine is not known.
+    let error = trust(&route, Some(&socket), &fingerprint, within)
+        .await
+        .unwrap_err();
+    assert!(error.message.contains("Host key verification failed"), "{error}");
+    bed.client.know(&gate.known_line());
+    // Without the agent it lets nobody through.
+    let error = trust(&route, None, &fingerprint, within).await.unwrap_err();
+    assert!(error.message.contains("Permission denied"), "{error}");
+    let changed = trust(&route, Some(&socket), &fingerprint, within).await;
+    assert_eq!(changed.unwrap(), [bed.client.known_hosts()]);
+    let known = fs::read_to_string(bed.client.known_hosts()).unwrap();
+    assert!(
+        known.contains(far.known_line().split(' ').nth(2).unwrap()),
+        "{known}"
+    );
 }

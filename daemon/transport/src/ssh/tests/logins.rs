@@ -6,8 +6,9 @@ use std::{
     process::Command,
 };
 
-use outlast_testkit::{DEADLINE, Process, SshClient, Sshd, keygen, run, wait_until};
+use outlast_testkit::{DEADLINE, Process, Proxy, SshClient, Sshd, keygen, run, wait_until};
 
+use super::super::{agent::Found, config, open};
 use super::bed::Bed;
 use crate::{
     ask::{QuestionKind, Secret},
@@ -23,7 +24,7 @@ fn another_key(bed: &Bed, sshd: &mut Sshd, name: &str, passphrase: &str) -> Path
 }
 
 /// A real ssh-agent.
-fn agent(bed: &Bed, keys: &[&Path]) -> (Process, PathBuf) {
+pub(super) fn agent(bed: &Bed, keys: &[&Path]) -> (Process, PathBuf) {
     let socket = bed.path().join("agent");
     let mut command = Command::new("ssh-agent");
     command.args(["-D", "-a"]).arg(&socket);
@@ -253,6 +254,70 @@ async fn many_keys_do_not_use_up_the_tries() {
     let mut attempt = bed.to(&sshd);
     attempt.route.identities = files;
     attempt.gets_in().await;
+}
+
+/// The library would send half of the signature, which hosts refuse.
+#[tokio::test]
+async fn a_fido_key_of_the_agent_is_left_to_the_program() {
+    let bed = Bed::new();
+    let sshd = bed.sshd().start();
+    bed.client.know(&sshd.known_line());
+    let socket = bed.path().join("agent");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let field = |bytes: &[u8]| {
+        let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
+        [&length, bytes].concat()
+    };
+    let public = field(b"sk-ssh-ed25519@openssh.com");
+    let keys = [field(&public), field(b"my token")].concat();
+    let answer = field(&[&[12, 0, 0, 0, 1], keys.as_slice()].concat());
+    let agent = std::thread::spawn(move || {
+        use std::io::{Read as _, Write as _};
+        let (mut library, _) = listener.accept().unwrap();
+        library.read_exact(&mut [0; 5]).unwrap();
+        library.write_all(&answer).unwrap();
+    });
+    let mut attempt = bed.to(&sshd);
+    attempt.agent = Some(socket);
+    let error = attempt.run("cat").await.error();
+    agent.join().unwrap();
+    assert_eq!(error.cause, Cause::AuthRejected);
+    assert!(
+        error.message.contains("(my token): the library cannot use FIDO"),
+        "{error}"
+    );
+    assert!(error.hint.unwrap().contains("--transport ssh"));
+}
+
+/// What breaks says nothing of the keys: it is tried again, where refused keys never are.
+#[tokio::test]
+async fn a_connection_that_is_reset_after_a_refused_key_was_cut() {
+    let bed = Bed::new();
+    let mut sshd = bed.sshd().start();
+    let proxy = Proxy::new(sshd.address());
+    let key = another_key(&bed, &mut sshd, "closed", "open sesame");
+    bed.client.know(&sshd.known_line().replace(
+        &sshd.address().port().to_string(),
+        &proxy.address().port().to_string(),
+    ));
+    let mut attempt = bed.to_port(proxy.address().port());
+    // The first is refused; for the second, which the host takes, a person is asked.
+    attempt.route.identities = vec![bed.client.key(), key];
+    let (questions, mut asked) = tokio::sync::mpsc::channel(1);
+    let route = attempt.route.clone();
+    let settings = config::ask(bed.client.program(), &route).await.unwrap();
+    let attempt = attempt.attempt(questions, std::sync::Arc::new(|_| {}));
+    let cutting = async {
+        let question = asked.recv().await.unwrap();
+        proxy.cut();
+        let answer = Secret::new("open sesame".to_owned());
+        question.answer.send(Some(answer)).unwrap();
+    };
+    let opening = open::open(&attempt, &route, &settings, Found::default(), "cat");
+    let (opened, ()) = tokio::join!(opening, cutting);
+    let error = opened.unwrap_err();
+    assert_eq!(error.cause, Cause::Cut, "{error}");
+    assert!(sshd.log().contains("Failed publickey"), "{}", sshd.log());
 }
 
 /// An sshd that asks for passwords through PAM: root's is "open sesame" in a view of the files that only it has.

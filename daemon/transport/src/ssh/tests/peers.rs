@@ -10,7 +10,7 @@ use std::{
 use outlast_testkit::{DEADLINE, Proxy, wait_until};
 use rustix::process::Signal;
 
-use super::super::{config, open};
+use super::super::{agent::Found, config, open};
 use super::bed::{Bed, echo, reason, rest, threads};
 use crate::error::Cause;
 
@@ -106,7 +106,7 @@ async fn a_question_that_nobody_waits_for_any_more_ends_the_attempt() {
     let settings = config::ask(bed.client.program(), &route).await.unwrap();
     let attempt = attempt.attempt(questions, Arc::new(|_| {}));
     let question = tokio::select! {
-        opened = open::open(&attempt, &route, &settings, "cat") => panic!("{opened:?}"),
+        opened = open::open(&attempt, &route, &settings, Found::default(), "cat") => panic!("{opened:?}"),
         asked = asked.recv() => asked,
     };
     wait_until(DEADLINE, "the thread to end", || {

@@ -1,11 +1,4 @@
-use std::path::PathBuf;
-
-use tokio::sync::mpsc;
-
-use super::{
-    super::super::{ask::Asking, config::Settings},
-    *,
-};
+use super::*;
 
 fn identity(name: &str, private: bool) -> Identity {
     Identity {
@@ -26,19 +19,11 @@ fn in_agent(name: &str) -> AgentKey {
 /// The order of the keys: `agent:name` or `file:name`.
 fn order(settings: &Settings, named: &[&str], keys: &[AgentKey]) -> Vec<String> {
     let named: Vec<PathBuf> = named.iter().map(|name| format!("/k/{name}").into()).collect();
-    let means = Means {
-        settings,
-        named: &named,
-        agent: (!keys.is_empty()).then_some((keys, Path::new("/agent"))),
-        passphrases: &[],
-        asking: &Asking(mpsc::channel(1).0),
-        agent_trouble: None,
-    };
     let name = |offer: &Offer<'_>| match offer {
         Offer::Agent(key) => format!("agent:{}", key.comment),
         Offer::File(identity) => format!("file:{}", identity.file.file_name().unwrap().display()),
     };
-    offers(&means).iter().map(name).collect()
+    offers(settings, &named, keys).iter().map(name).collect()
 }
 
 #[test]

@@ -1,35 +1,30 @@
-//! Programs, shells and forwarded ports on hosts, for as long as somebody is there.
-
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, missing_docs)]
-
-mod fake;
+//! Programs on hosts, in the foreground, for as long as somebody is there.
 
 use std::{
     io::{Read as _, Write as _},
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     sync::{Arc, Mutex},
 };
 
-use fake::{Fake, Script, finish, outlast, talk};
-use futures::{StreamExt as _, stream};
 use outlast_client::v1::{
-    self, Error, ErrorKind, ExecHostRequest, ExecHostResponse, Link, exec_host_request::Event as Said,
-    exec_host_response::Event as Tell, forward_host_response,
+    self, Error, ErrorKind, ExecHostRequest, ExecHostResponse, exec_host_request::Event as Said,
+    exec_host_response::Event as Tell,
 };
-use outlast_testkit::{DEADLINE, Pty, wait_until};
+use outlast_testkit::{DEADLINE, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
-type Heard<T> = Arc<Mutex<Vec<T>>>;
-type Answers = mpsc::Sender<Result<ExecHostResponse, Status>>;
+use crate::fake::{Fake, Heard, Script, finish, outlast, talk};
 
-async fn tell(answers: &Answers, event: Tell) {
+pub type Answers = mpsc::Sender<Result<ExecHostResponse, Status>>;
+
+pub async fn tell(answers: &Answers, event: Tell) {
     let _ = answers.send(Ok(ExecHostResponse { event: Some(event) })).await;
 }
 
-fn ended(exit_code: Option<i32>, signal: Option<i32>, reason: Option<&str>) -> Tell {
+pub fn ended(exit_code: Option<i32>, signal: Option<i32>, reason: Option<&str>) -> Tell {
     Tell::Ended(v1::ExecEnded {
         exit_code,
         signal,
@@ -38,12 +33,12 @@ fn ended(exit_code: Option<i32>, signal: Option<i32>, reason: Option<&str>) -> T
 }
 
 /// The next thing the client says. None when it hung up.
-async fn hear(requests: &mut Streaming<ExecHostRequest>) -> Option<Said> {
+pub async fn hear(requests: &mut Streaming<ExecHostRequest>) -> Option<Said> {
     requests.message().await.ok().flatten()?.event
 }
 
 /// A daemon whose programs do what `program` does, with what was asked for first.
-fn daemon<F>(
+pub fn daemon<F>(
     program: impl Fn(Streaming<ExecHostRequest>, Answers) -> F + Send + 'static,
 ) -> (Fake, Heard<v1::ExecOpen>)
 where
@@ -230,7 +225,7 @@ fn failures_of_its_own_are_125_and_say_what_survives() {
     assert_eq!(opened.lock().unwrap().len(), 1);
 }
 
-fn send(child: &Child, signal: Signal) {
+pub fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
 }
 
@@ -264,11 +259,11 @@ fn trapped(last: i32, end: fn() -> Tell) -> (Fake, Heard<i32>, Arc<Mutex<bool>>)
     (fake, signals, hung_up)
 }
 
-fn wait_line(child: &mut Child, line: &str) {
+pub fn wait_line(child: &mut Child, line: &str) {
     assert_eq!(read_line(child), line);
 }
 
-fn read_line(child: &mut Child) -> String {
+pub fn read_line(child: &mut Child) -> String {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
         let mut byte = [0];
@@ -375,294 +370,38 @@ fn for_programs_output_and_end_are_one_object_a_line() {
     );
 }
 
-/// What was said, as text: input as it is, sizes in brackets.
-fn shell() -> (Fake, Heard<v1::ExecOpen>, Heard<String>) {
-    let said = Heard::default();
-    let kept = Arc::clone(&said);
-    let (fake, opened) = daemon(move |mut requests, answers| {
-        let said = Arc::clone(&kept);
-        async move {
-            tell(&answers, Tell::Stdout("there$ ".into())).await;
-            while let Some(event) = hear(&mut requests).await {
-                let text = match event {
-                    Said::Stdin(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-                    Said::Resize(size) => format!("[{}x{}]", size.columns, size.rows),
-                    other => panic!("{other:?}"),
-                };
-                said.lock().unwrap().push(text.clone());
-                match text.as_str() {
-                    "\u{4}" => return tell(&answers, ended(Some(3), None, None)).await,
-                    "!" => {
-                        let error = Error::new(ErrorKind::Unreachable, "host build1 is away: timed out");
-                        let _ = answers.send(Err(error.into_status())).await;
-                        return;
-                    }
-                    _ => {
-                        let shown = format!("<{}>", text.escape_debug());
-                        tell(&answers, Tell::Stdout(shown.into())).await;
-                    }
+#[test]
+fn a_daemon_that_goes_says_that_the_program_was_ended() {
+    for (kind, begun, code, err) in [
+        (
+            ErrorKind::Restarting,
+            true,
+            125,
+            "outlastd restarts; the program on host x was ended",
+        ),
+        (
+            ErrorKind::Stopping,
+            true,
+            7,
+            "outlastd stops; the program on host x was ended",
+        ),
+        (ErrorKind::Restarting, false, 125, "not now"),
+    ] {
+        let fake = Fake::start(Script {
+            exec_host: talk(move |_requests, answers: Answers| async move {
+                if begun {
+                    tell(&answers, Tell::Begun(v1::ExecBegun { pid: 42 })).await;
                 }
-            }
-        }
-    });
-    (fake, opened, said)
-}
-
-fn at_terminal(fake: &Fake, args: &[&str]) -> Pty {
-    let mut command = outlast(fake.home(), &["--no-start"]);
-    command.args(args).env("TERM", "xterm-mine");
-    Pty::start(&command)
-}
-
-fn seen(pty: &Pty) -> String {
-    String::from_utf8_lossy(&pty.seen()).into_owned()
-}
-
-#[test]
-fn a_shell_has_the_terminal_until_it_ends() {
-    let (fake, opened, said) = shell();
-    let mut pty = at_terminal(&fake, &["host", "shell", "build1", "--cwd", "/srv"]);
-    pty.wait_text("there$ ");
-    let raw = pty.modes();
-    pty.write(b"\x03");
-    pty.wait_text("<\\u{3}>");
-    pty.resize(100, 40);
-    pty.wait_text("<[100x40]>");
-    pty.write(b"\x04");
-    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(3));
-    assert_ne!(pty.modes().local_modes, raw.local_modes);
-    assert_eq!(*said.lock().unwrap(), ["\u{3}", "[100x40]", "\u{4}"]);
-    let open = opened.lock().unwrap().remove(0);
-    assert!(open.command.is_empty() && open.base_env.is_empty());
-    assert_eq!(open.cwd.as_deref(), Some("/srv"));
-    let terminal = open.terminal.unwrap();
-    assert_eq!(
-        (terminal.columns, terminal.rows, terminal.term.as_str()),
-        (80, 24, "xterm-mine")
-    );
-    // It ended by itself: nothing is drawn over what it left.
-    assert!(!seen(&pty).contains("\u{1b}["), "{}", seen(&pty).escape_debug());
-}
-
-#[test]
-fn escapes_of_a_shell_are_those_of_ssh() {
-    let (fake, _, said) = shell();
-    let mut pty = at_terminal(&fake, &["host", "shell", "build1"]);
-    let before = pty.modes();
-    pty.wait_text("there$ ");
-    pty.write(b"~?");
-    pty.wait_text("~.  leave");
-    pty.write(b"~~x\r");
-    pty.wait_text("<~x\\r>");
-    pty.write(b"~.");
-    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(130));
-    pty.wait_text("left host build1; the shell is ended");
-    assert_eq!(pty.modes().local_modes, before.local_modes);
-    assert_eq!(said.lock().unwrap().concat(), "~x\r");
-}
-
-#[test]
-fn a_shell_whose_connection_breaks_says_so_and_gives_the_terminal_back() {
-    let (fake, _, _) = shell();
-    let mut pty = at_terminal(&fake, &["host", "shell", "build1"]);
-    let before = pty.modes();
-    pty.wait_text("there$ ");
-    pty.write(b"!");
-    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(125));
-    pty.wait_text("error: host build1 is away: timed out");
-    pty.wait_text("outlast session create");
-    assert_eq!(pty.modes().local_modes, before.local_modes);
-    // It was on the main screen, where leaving the other one would move the cursor.
-    assert!(
-        !seen(&pty).contains("\u{1b}[?1049l"),
-        "{}",
-        seen(&pty).escape_debug()
-    );
-
-    let mut pty = at_terminal(&fake, &["host", "shell", "build1"]);
-    let before = pty.modes();
-    pty.wait_text("there$ ");
-    pty.signal(Signal::TERM);
-    assert_eq!(pty.wait_exit(DEADLINE).code(), Some(143));
-    assert_eq!(pty.modes().local_modes, before.local_modes);
-}
-
-#[test]
-fn a_shell_without_a_terminal_names_what_does_without() {
-    let (fake, opened, _) = shell();
-    let ran = fake.outlast(&["host", "shell", "build1"]);
-    assert_eq!((ran.code, ran.text().as_str()), (2, ""));
-    assert!(
-        ran.err.contains("hint: outlast host exec build1 -- CMD"),
-        "{}",
-        ran.err
-    );
-    assert!(opened.lock().unwrap().is_empty());
-}
-
-fn listening(port: u32) -> Result<v1::ForwardHostResponse, Status> {
-    event(forward_host_response::Event::Listening(v1::ForwardListening {
-        address: "127.0.0.1".to_owned(),
-        port,
-    }))
-}
-
-fn event(event: forward_host_response::Event) -> Result<v1::ForwardHostResponse, Status> {
-    Ok(v1::ForwardHostResponse { event: Some(event) })
-}
-
-fn forward(fake: &Fake, args: &[&str]) -> Command {
-    let mut command = outlast(fake.home(), &["--no-start"]);
-    command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-#[test]
-fn ports_are_forwarded_until_ctrl_c() {
-    use forward_host_response::Event;
-    let asked = Heard::default();
-    let kept = Arc::clone(&asked);
-    let fake = Fake::start(Script {
-        forward_host: Some(Box::new(move |request: v1::ForwardHostRequest| {
-            let port = if request.local_port == 0 {
-                40_001
-            } else {
-                request.local_port
-            };
-            kept.lock().unwrap().push(request);
-            let told = [
-                listening(port),
-                event(Event::Link(Link::Up.into())),
-                event(Event::Link(Link::Backoff.into())),
-                event(Event::Link(Link::Up.into())),
-                event(Event::Problem("db:5432 refused the \u{1b}connection".to_owned())),
-            ];
-            stream::iter(told).chain(stream::pending()).boxed()
-        })),
-        ..Script::default()
-    });
-    let mut child = forward(
-        &fake,
-        &[
-            "host",
-            "forward",
-            "build1",
-            "8080:80",
-            "0:[::1]:443",
-            "--address",
-            "127.0.0.2",
-        ],
-    )
-    .spawn()
-    .unwrap();
-    // They come to listen in any order.
-    let mut lines = [read_line(&mut child), read_line(&mut child)];
-    lines.sort();
-    assert_eq!(
-        lines,
-        [
-            "forwarding 127.0.0.1:40001 to [::1]:443 by way of build1\n",
-            "forwarding 127.0.0.1:8080 to build1:80\n"
-        ]
-    );
-    // Both have told all there is before the end: the problem of the second comes last.
-    let mut stderr = child.stderr.take().unwrap();
-    let mut err = String::new();
-    while err.matches("warning").count() < 2 {
-        let mut byte = [0];
-        stderr.read_exact(&mut byte).unwrap();
-        err.push(char::from(byte[0]));
-    }
-    send(&child, Signal::INT);
-    child.stderr = Some(stderr);
-    let ran = finish(child);
-    assert_eq!(ran.code, 130);
-    assert!(
-        ran.err.ends_with("no longer forwarding to host build1\n"),
-        "{}",
-        ran.err
-    );
-    assert!(
-        err.contains("outlast: host build1 is away (backoff); connections wait\n"),
-        "{err}"
-    );
-    assert!(err.contains("outlast: host build1 is back\n"), "{err}");
-    assert!(
-        err.contains("warning: db:5432 refused the \\econnection"),
-        "{err}"
-    );
-    let mut asked = asked.lock().unwrap();
-    asked.sort_by_key(|request| request.local_port);
-    assert_eq!(
-        asked[0],
-        v1::ForwardHostRequest {
-            host: "build1".to_owned(),
-            local_address: Some("127.0.0.2".to_owned()),
-            local_port: 0,
-            remote_address: Some("::1".to_owned()),
-            remote_port: 443,
-        }
-    );
-}
-
-#[test]
-fn after_a_break_the_same_port_is_asked_for_and_an_announced_stop_names_the_command() {
-    let asked = Heard::default();
-    let kept = Arc::clone(&asked);
-    let fake = Fake::start(Script {
-        forward_host: Some(Box::new(move |request: v1::ForwardHostRequest| {
-            let mut asked = kept.lock().unwrap();
-            asked.push(request.local_port);
-            if asked.len() < 3 {
-                stream::iter([listening(40_001)]).boxed()
-            } else {
-                let stop = Error::new(ErrorKind::Stopping, "outlastd is stopping").into_status();
-                stream::iter([listening(40_001), Err(stop)]).boxed()
-            }
-        })),
-        ..Script::default()
-    });
-    let ran = finish(
-        forward(&fake, &["host", "forward", "build1", "0:80"])
-            .spawn()
-            .unwrap(),
-    );
-    assert_eq!(
-        (ran.code, ran.text().as_str()),
-        (7, "forwarding 127.0.0.1:40001 to build1:80\n")
-    );
-    assert_eq!(
-        ran.err,
-        "error: outlastd is stopping\nhint: outlast host forward build1 40001:80\n"
-    );
-    assert_eq!(*asked.lock().unwrap(), [0, 40_001, 40_001]);
-}
-
-#[test]
-fn each_port_is_forwarded_or_reported_on_its_own() {
-    let fake = Fake::start(Script {
-        forward_host: Some(Box::new(|request: v1::ForwardHostRequest| {
-            if request.local_port == 80 {
-                let taken = Error::new(ErrorKind::NotPermitted, "port 80 needs root").into_status();
-                return stream::iter([Err(taken)]).boxed();
-            }
-            stream::iter([listening(request.local_port)])
-                .chain(stream::pending())
-                .boxed()
-        })),
-        ..Script::default()
-    });
-    let mut child = forward(&fake, &["host", "forward", "build1", "80", "8080"])
-        .spawn()
-        .unwrap();
-    wait_line(&mut child, "forwarding 127.0.0.1:8080 to build1:8080\n");
-    send(&child, Signal::INT);
-    let ran = finish(child);
-    assert_eq!(ran.code, 130);
-    assert!(ran.err.starts_with("error: port 80 needs root\n"), "{}", ran.err);
-    let ran = fake.outlast(&["host", "forward", "build1", "80"]);
-    assert_eq!(ran.code, 5);
-    for ports in ["x", "0", "::1:80"] {
-        assert_eq!(fake.outlast(&["host", "forward", "build1", ports]).code, 2);
+                let _ = answers.send(Err(Error::new(kind, "not now").into_status())).await;
+            }),
+            ..Script::default()
+        });
+        let ran = fake.outlast(&["host", "exec", "x", "true"]);
+        let hint =
+            "work that survives a broken connection: outlast run --host x -- CMD, or outlast session create";
+        assert_eq!(
+            (ran.code, ran.err),
+            (code, format!("error: {err}\nhint: {hint}\n"))
+        );
     }
 }

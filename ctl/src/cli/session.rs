@@ -1,0 +1,225 @@
+//! The command line of `outlast session`, and of `outlast attach`. The doc comments here are the help.
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{From, Names, UntilEnded, duration, from};
+
+/// Terminals.
+#[derive(Debug, Subcommand)]
+pub enum Session {
+    /// Start a program in a new session
+    Create(SessionCreate),
+    /// List sessions, oldest first
+    List(SessionList),
+    /// Show everything known about sessions
+    Show(Names),
+    /// Connect this terminal to a session; Ctrl-B d or ~. leaves it
+    Attach(Attach),
+    /// Show what is on a session's screen
+    Peek(SessionPeek),
+    /// Type text into a session, or press keys
+    Send(SessionSend),
+    /// Press Ctrl-C in sessions
+    Interrupt(Names),
+    /// Show a session's scrollback, or follow what it writes
+    Logs(SessionLogs),
+    /// Wait until something happens in a session
+    Wait(SessionWait),
+    /// End the programs of sessions; their last screens are kept
+    Stop(SessionStop),
+    /// Start the programs of ended sessions again
+    Restart(SessionRestart),
+    /// Bring back sessions that were lost, as by a reboot
+    Recover(SessionRecover),
+    /// Remove sessions with their screens and logs
+    Delete(SessionDelete),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Ctrl-B d leaves; the session goes on. Escapes, at the beginning of a line: ~. leaves, ~? shows them, ~~ types one ~.
+While the host of the session is away what is typed is refused, and the screen comes back by itself.
+The exit code is the program's when it has ended, 0 after leaving, 130 after leaving without a connection.")]
+pub struct Attach {
+    /// Name, id, or the unique beginning of an id
+    pub name: String,
+    /// Look, but do not touch
+    #[arg(long)]
+    pub read_only: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SessionCreate {
+    /// Name for the session
+    pub name: String,
+    /// Host to run on (default: local)
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Directory to run in (default: this one)
+    #[arg(long, value_name = "DIR")]
+    pub cwd: Option<PathBuf>,
+    /// Set a variable; without a value, take it from here
+    #[arg(short, long, value_name = "K=V")]
+    pub env: Vec<String>,
+    /// What restart and recover run instead, through /bin/sh -c
+    #[arg(long, value_name = "CMD")]
+    pub restart_command: Option<String>,
+    /// Attach to it at once
+    #[arg(long)]
+    pub attach: bool,
+    /// Program and arguments (default: the login shell)
+    #[arg(last = true, value_name = "CMD")]
+    pub command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SessionList {
+    /// Only those in these states
+    #[arg(long, value_delimiter = ',', value_name = "STATE")]
+    pub state: Vec<SessionState>,
+    /// Only those on these hosts
+    #[arg(long, value_delimiter = ',', value_name = "HOST")]
+    pub host: Vec<String>,
+    /// Only those that wait for an answer
+    #[arg(long)]
+    pub waiting: bool,
+}
+
+/// Whether a session lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SessionState {
+    Creating,
+    Running,
+    Exited,
+    Stopped,
+    Broken,
+    Lost,
+    Unknown,
+}
+
+#[derive(Debug, Args)]
+pub struct SessionPeek {
+    /// Name, id, or the unique beginning of an id
+    pub name: String,
+    /// Keep colours
+    #[arg(long)]
+    pub ansi: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SessionSend {
+    /// Name, id, or the unique beginning of an id
+    pub name: String,
+    /// Text to type; several are joined by spaces
+    #[arg(required_unless_present = "keys", conflicts_with = "keys")]
+    pub text: Vec<String>,
+    /// Do not press Enter after the text
+    #[arg(long, conflicts_with = "keys")]
+    pub no_enter: bool,
+    /// Press keys by their tmux names: C-c, Up, Enter
+    #[arg(long, num_args = 1.., value_name = "KEY", allow_hyphen_values = false)]
+    pub keys: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct SessionLogs {
+    /// Name, id, or the unique beginning of an id
+    pub name: String,
+    /// So many lines (default: all; with --follow: 10)
+    #[arg(short = 'n', long, value_name = "LINES", conflicts_with = "from")]
+    pub lines: Option<u64>,
+    /// With --follow: where to begin: start, now, or an offset in bytes
+    #[arg(long, value_name = "WHERE", value_parser = from, requires = "follow")]
+    pub from: Option<From>,
+    /// Go on with what is written later, as the terminal gets it
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Stop following after so long
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+pub struct SessionWait {
+    /// Name, id, or the unique beginning of an id
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// What to wait for
+    #[arg(long, value_name = "WHAT", default_value = "exited")]
+    pub until: Until,
+    /// A regular expression that a line of output must match
+    #[arg(long = "match", value_name = "REGEX")]
+    pub pattern: Option<String>,
+    /// Look at output from here on: start, now, or an offset in bytes, as send --json gives it
+    #[arg(long, value_name = "WHERE", value_parser = from)]
+    pub from: Option<From>,
+    /// Give up after so long; the session goes on
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// What a session can be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Until {
+    /// It waits for an answer
+    Waiting,
+    /// It has nothing to do
+    Idle,
+    /// Its program has ended
+    Exited,
+    /// It writes something
+    Output,
+}
+
+#[derive(Debug, Args)]
+pub struct SessionStop {
+    /// Name, id, or the unique beginning of an id
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Time between TERM and KILL (default: 5s)
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub grace: Option<Duration>,
+    #[command(flatten)]
+    pub until: UntilEnded,
+}
+
+#[derive(Debug, Args)]
+pub struct SessionRestart {
+    /// Name, id, or the unique beginning of an id
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "NAME")]
+    pub names: Vec<String>,
+    /// All sessions that have ended
+    #[arg(long)]
+    pub all: bool,
+    /// With --all: only those in these states
+    #[arg(long, value_delimiter = ',', value_name = "STATE", requires = "all")]
+    pub state: Vec<SessionState>,
+    /// Also when the program still runs; it is ended first
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SessionRecover {
+    /// Name, id, or the unique beginning of an id
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "NAME")]
+    pub names: Vec<String>,
+    /// All sessions that were lost
+    #[arg(long)]
+    pub all: bool,
+    /// Only say what would run
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SessionDelete {
+    /// Name, id, or the unique beginning of an id
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Also while the program runs; it is ended first
+    #[arg(long)]
+    pub force: bool,
+}
