@@ -485,7 +485,7 @@ fn emit(batch: &DirBatch, batches: &[Option<DirBatch>], scan: &mut Scan) {
             Some(slot) => match &batches[slot] {
                 Some(inside) => Some(inside),
                 // Unknown directories stay, those that are gone go.
-                None if scan.unknown.iter().any(|unknown| *unknown == path) || scan.stopped => None,
+                None if scan.unknown.contains(&path) || scan.stopped => None,
                 None => continue,
             },
             None => None,
