@@ -378,10 +378,10 @@ fn an_attached_terminal_hears_that_its_host_needs_a_person() {
     terminal.wait_text("auth_failed");
 }
 
-/// How much the program of a slow line prints last, and how much of it comes in a second: its log is here seconds after
-/// its end.
-const LAST_WORDS: usize = 300_000;
-const SLOW: u64 = 100_000;
+/// How much the program of a slow line prints last, and how much of it comes in a second: enough for a connection of its
+/// own, beside which everything short is quick, and so slow that the log is here seconds after its end.
+const LAST_WORDS: usize = 1_200_000;
+const SLOW: u64 = 400_000;
 
 #[test]
 fn a_program_that_ends_on_a_slow_line_is_not_taken_for_one_that_was_left() {
