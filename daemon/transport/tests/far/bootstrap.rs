@@ -163,7 +163,12 @@ async fn a_user_without_a_home_is_told() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_platform_is_told_with_what_there_is() {
-    let bed = Bed::new();
+    let mut bed = Bed::new();
+    // A helper for this architecture and no other, whatever else was built.
+    let library = bed.path().join("library");
+    fs::create_dir(&library).unwrap();
+    fs::copy(far_helper(), library.join("outlast-helper")).unwrap();
+    bed.libraries = vec![library];
     let path = bed.path().join("path");
     fs::create_dir(&path).unwrap();
     for (platform, hint) in [
