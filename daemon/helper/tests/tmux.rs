@@ -195,7 +195,7 @@ async fn a_control_client_that_ends_is_replaced() {
     view.wait_for(|view| view.sessions.len() == 1).await.unwrap();
     let pid = server
         .client
-        .line(Commands::one(["display-message", "-p", "#{client_pid}"]).unwrap())
+        .line(Commands::one(["list-clients", "-F", "#{client_pid}"]).unwrap())
         .await
         .unwrap();
     let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();

@@ -75,7 +75,13 @@ async fn a_session_whose_directory_was_removed_is_started_anew_and_once() {
         bed.let_panes_go();
         let (id, old) = bed.session("echo old; exec cat").await;
         bed.shows(&id, "old").await;
-        std::fs::remove_dir_all(bed.root.session(&id).path()).unwrap();
+        let directory = bed.root.session(&id).path().to_owned();
+        eventually("the directory to be gone", || {
+            // What is written there meanwhile keeps it for another time.
+            let _ = std::fs::remove_dir_all(&directory);
+            !directory.exists()
+        })
+        .await;
         std::fs::remove_file(bed.dir.join("go")).unwrap();
         let request = bed.start_request(&id, 2, "echo x >>count; echo run 2; exec cat");
         started_twice(&mut bed, request).await;
