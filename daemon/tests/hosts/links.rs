@@ -326,6 +326,29 @@ fn a_tmux_there_that_is_too_old_is_named_with_its_version() {
 }
 
 #[test]
+fn a_tmux_there_that_is_newer_than_any_we_know_serves() {
+    let sandbox = Sandbox::new();
+    let bin = sandbox.path().join("far-bin");
+    fs::create_dir(&bin).unwrap();
+    let newer = "#!/bin/sh\n[ \"$1\" != -V ] || exec echo tmux 99.1\nexec /usr/bin/tmux \"$@\"\n";
+    write_program(&bin.join("tmux"), newer);
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
+    let client = sandbox.ssh();
+    let sshd = Sshd::options(&sandbox.path().join("far"))
+        .authorize(&client)
+        .env("PATH", &path)
+        .start();
+    fs::write(sshd.home().join(".profile"), format!("PATH={path}\n")).unwrap();
+    client.know(&sshd.known_line());
+    client.add_config(&sshd.alias("far"));
+    add(&sandbox);
+    assert_eq!(seen(&sandbox, "far")["tmux_version"], "99.1");
+    let create = ["session", "create", "web", "--host", "far", "--", "cat"];
+    drop(sandbox.outlast(&create).success());
+    sandbox.wait_session("web", |state| state == "running");
+}
+
+#[test]
 fn without_tmux_there_jobs_work_and_sessions_say_what_to_install() {
     let sandbox = Sandbox::new();
     let client = sandbox.ssh();
