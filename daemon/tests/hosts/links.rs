@@ -301,12 +301,12 @@ fn shells_that_are_not_like_sh_serve_too() {
     }
 }
 
-#[test]
-fn a_tmux_there_that_is_too_old_is_named_with_its_version() {
+/// A host whose tmux is this script.
+fn far_with_tmux(script: &str) -> (Sandbox, Sshd) {
     let sandbox = Sandbox::new();
     let bin = sandbox.path().join("far-bin");
     fs::create_dir(&bin).unwrap();
-    write_program(&bin.join("tmux"), "#!/bin/sh\necho tmux 3.0\n");
+    write_program(&bin.join("tmux"), script);
     let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
     let client = sandbox.ssh();
     let sshd = Sshd::options(&sandbox.path().join("far"))
@@ -317,6 +317,12 @@ fn a_tmux_there_that_is_too_old_is_named_with_its_version() {
     client.know(&sshd.known_line());
     client.add_config(&sshd.alias("far"));
     add(&sandbox);
+    (sandbox, sshd)
+}
+
+#[test]
+fn a_tmux_there_that_is_too_old_is_named_with_its_version() {
+    let (sandbox, _sshd) = far_with_tmux("#!/bin/sh\necho tmux 3.0\n");
     let refused = sandbox.outlast(&["session", "create", "web", "--host", "far"]);
     assert_ne!(refused.exit(), 0, "{refused}");
     for part in ["tmux", "3.0", "3.2"] {
@@ -327,21 +333,8 @@ fn a_tmux_there_that_is_too_old_is_named_with_its_version() {
 
 #[test]
 fn a_tmux_there_that_is_newer_than_any_we_know_serves() {
-    let sandbox = Sandbox::new();
-    let bin = sandbox.path().join("far-bin");
-    fs::create_dir(&bin).unwrap();
     let newer = "#!/bin/sh\n[ \"$1\" != -V ] || exec echo tmux 99.1\nexec /usr/bin/tmux \"$@\"\n";
-    write_program(&bin.join("tmux"), newer);
-    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", bin.display());
-    let client = sandbox.ssh();
-    let sshd = Sshd::options(&sandbox.path().join("far"))
-        .authorize(&client)
-        .env("PATH", &path)
-        .start();
-    fs::write(sshd.home().join(".profile"), format!("PATH={path}\n")).unwrap();
-    client.know(&sshd.known_line());
-    client.add_config(&sshd.alias("far"));
-    add(&sandbox);
+    let (sandbox, _sshd) = far_with_tmux(newer);
     assert_eq!(seen(&sandbox, "far")["tmux_version"], "99.1");
     let create = ["session", "create", "web", "--host", "far", "--", "cat"];
     drop(sandbox.outlast(&create).success());

@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+use self::reach::With;
 use crate::{
     ask::Secret,
     connect::{Attempt, THROUGH_OTHERS},
@@ -32,8 +33,6 @@ use crate::{
 
 /// How to have the user's own `ssh` carry the connection to a host.
 const BY_PROGRAM: &str = "`outlast host remove NAME`, then add it with --transport ssh";
-
-use reach::With;
 
 pub(crate) use agent::Found as AgentFound;
 pub(crate) use choose::choose;

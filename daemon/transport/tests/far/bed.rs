@@ -144,13 +144,14 @@ impl Bed {
         &self,
         route: Route,
         answer: impl Fn(&Question) -> Option<String> + Send + 'static,
-    ) -> (Attempt, mpsc::UnboundedReceiver<Question>) {
+    ) -> (Attempt, mpsc::Receiver<Question>) {
         let (questions, mut asked) = mpsc::channel::<Asked>(1);
-        let (told, all) = mpsc::unbounded_channel();
+        // More than any attempt may ask.
+        let (told, all) = mpsc::channel(16);
         tokio::spawn(async move {
             while let Some(Asked { question, answer: to }) = asked.recv().await {
                 let _ = to.send(answer(&question).map(Secret::new));
-                let _ = told.send(question);
+                let _ = told.try_send(question);
             }
         });
         let attempt = Attempt {
