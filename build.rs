@@ -11,7 +11,9 @@ const FILES: &[&str] = &[
     "proto/outlast/v1/host.proto",
     "proto/outlast/v1/job.proto",
     "proto/outlast/v1/session.proto",
+    "proto/outlast/v1/sync.proto",
     "proto/outlast/helper/v1/helper.proto",
+    "proto/outlast/helper/v1/sync.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

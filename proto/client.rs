@@ -42,6 +42,7 @@ use crate::{
         Error, ErrorKind, StopDaemonRequest, daemon_service_client::DaemonServiceClient,
         event_service_client::EventServiceClient, host_service_client::HostServiceClient,
         job_service_client::JobServiceClient, session_service_client::SessionServiceClient,
+        sync_service_client::SyncServiceClient,
     },
 };
 
@@ -316,6 +317,12 @@ impl Daemon {
     #[must_use]
     pub fn hosts(&self) -> HostServiceClient<Wire> {
         HostServiceClient::new(self.wire(true))
+    }
+
+    /// The service about syncs.
+    #[must_use]
+    pub fn syncs(&self) -> SyncServiceClient<Wire> {
+        SyncServiceClient::new(self.wire(true)).max_decoding_message_size(ANSWER_MAX)
     }
 
     /// The service about events.
