@@ -22,5 +22,6 @@ mod socket;
 pub mod spool;
 pub mod supervise;
 mod sys;
+mod target;
 pub mod tmux;
 pub mod watch;

@@ -19,6 +19,7 @@ mod report;
 mod screen;
 mod sessions;
 mod settle;
+mod syncs;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -27,11 +28,12 @@ use outlast_client::{
         AttachSessionRequest, AttachSessionResponse, CancelJobRequest, CancelJobResponse,
         CaptureSessionRequest, CaptureSessionResponse, DeleteJobRequest, DeleteJobResponse,
         DeleteSessionRequest, DeleteSessionResponse, DialRequest, DialResponse, ExecRequest, ExecResponse,
-        GetFactsRequest, GetFactsResponse, ListJobsRequest, ListJobsResponse, ListSessionsRequest,
-        ListSessionsResponse, ListenAgentRequest, ListenAgentResponse, PingRequest, PingResponse,
-        ReadLogRequest, ReadLogResponse, RunJobRequest, RunJobResponse, SendSessionRequest,
-        SendSessionResponse, StartSessionRequest, StartSessionResponse, StopSessionRequest,
-        StopSessionResponse, WatchSessionRequest, WatchSessionResponse, helper_service_server::HelperService,
+        ForgetSyncRequest, ForgetSyncResponse, GetFactsRequest, GetFactsResponse, ListJobsRequest,
+        ListJobsResponse, ListSessionsRequest, ListSessionsResponse, ListenAgentRequest, ListenAgentResponse,
+        LookTargetRequest, LookTargetResponse, PingRequest, PingResponse, ReadLogRequest, ReadLogResponse,
+        RunJobRequest, RunJobResponse, SendSessionRequest, SendSessionResponse, StartSessionRequest,
+        StartSessionResponse, StopSessionRequest, StopSessionResponse, SyncTargetRequest, SyncTargetResponse,
+        WatchSessionRequest, WatchSessionResponse, helper_service_server::HelperService,
     },
     socket::private_dir,
 };
@@ -40,7 +42,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
-use self::{agent::Agent, locks::Locks};
+use self::{agent::Agent, locks::Locks, syncs::Targets};
 use crate::{
     facts,
     login::Login,
@@ -94,6 +96,8 @@ struct Core {
     tmux: Arc<Tmux>,
     /// Held by id while something is done to a session in several steps.
     sessions: Locks,
+    /// Targets of syncs that are open.
+    targets: Targets,
     login: Login,
     agent: Agent,
     /// What must not outlive us: programs of `Exec`, attachments and connections of `Dial`.
@@ -130,6 +134,7 @@ impl Helper {
             watcher: Watcher::new()?,
             tmux,
             sessions: Locks::default(),
+            targets: Targets::default(),
             tasks,
             leaving,
             config,
@@ -196,6 +201,7 @@ impl HelperService for Helper {
     type ReadLogStream = Answers<ReadLogResponse>;
     type DialStream = Answers<DialResponse>;
     type ListenAgentStream = Answers<ListenAgentResponse>;
+    type SyncTargetStream = Answers<SyncTargetResponse>;
 
     async fn get_facts(&self, _: Request<GetFactsRequest>) -> Reply<GetFactsResponse> {
         let collected = facts::collect(self.root().path(), self.tmux(), &self.core.login).await;
@@ -287,5 +293,23 @@ impl HelperService for Helper {
 
     async fn listen_agent(&self, _: Request<ListenAgentRequest>) -> Reply<Self::ListenAgentStream> {
         agent::listen(self.core()).map(Response::new)
+    }
+
+    async fn sync_target(
+        &self,
+        request: Request<Streaming<SyncTargetRequest>>,
+    ) -> Reply<Self::SyncTargetStream> {
+        let opened = syncs::target(self.core(), request.into_inner()).await;
+        opened.map(Response::new)
+    }
+
+    async fn look_target(&self, request: Request<LookTargetRequest>) -> Reply<LookTargetResponse> {
+        let seen = syncs::look(self.core(), request.into_inner()).await;
+        seen.map(Response::new)
+    }
+
+    async fn forget_sync(&self, request: Request<ForgetSyncRequest>) -> Reply<ForgetSyncResponse> {
+        let forgotten = syncs::forget(self.core(), request.into_inner()).await;
+        forgotten.map(Response::new)
     }
 }

@@ -48,12 +48,9 @@ pub enum ReadError {
     Damaged(#[from] Damaged),
 }
 
-/// Writes it beside its place and puts it there. Not brought to the disk: what is lost with the power is found out by its
-/// hash or replaced by the one before.
-///
-/// # Errors
-/// When it cannot be written; the one before is still there then.
-pub fn write(path: &Path, head: &Head, table: &Table<Far>) -> io::Result<()> {
+/// The bytes of the file.
+#[must_use]
+pub fn encode(head: &Head, table: &Table<Far>) -> Vec<u8> {
     let mut to = Writer::after(MAGIC.to_vec());
     to.bytes.reserve(table.len() * 128);
     to.text(head.epoch.as_bytes());
@@ -70,31 +67,14 @@ pub fn write(path: &Path, head: &Head, table: &Table<Far>) -> io::Result<()> {
     }
     let hash: Hash = blake3::hash(&to.bytes).into();
     to.bytes.extend_from_slice(&hash);
-    let temporary = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)?;
-    file.write_all(&to.bytes)?;
-    fs::rename(&temporary, path)
+    to.bytes
 }
 
-/// Reads it. None: there is none.
+/// Understands the bytes of the file.
 ///
 /// # Errors
-/// When it cannot be read or is damaged.
-pub fn read(path: &Path) -> Result<Option<(Head, Table<Far>)>, ReadError> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    Ok(Some(parse(&bytes)?))
-}
-
-fn parse(bytes: &[u8]) -> Result<(Head, Table<Far>), Damaged> {
+/// When they are not what was written.
+pub fn decode(bytes: &[u8]) -> Result<(Head, Table<Far>), Damaged> {
     let (content, hash) = bytes
         .len()
         .checked_sub(32)
@@ -123,6 +103,41 @@ fn parse(bytes: &[u8]) -> Result<(Head, Table<Far>), Damaged> {
     }
     table.merge();
     Ok((head, table))
+}
+
+/// Writes it beside its place and puts it there. Not brought to the disk: what is lost with the power is found out by its
+/// hash or replaced by the one before.
+///
+/// # Errors
+/// When it cannot be written; the one before is still there then.
+pub fn write(path: &Path, head: &Head, table: &Table<Far>) -> io::Result<()> {
+    let bytes = encode(head, table);
+    let temporary = path.with_extension("new");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    if let Err(error) = file.write_all(&bytes) {
+        // What is left of it would only take room where there is none.
+        let _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
+    fs::rename(&temporary, path)
+}
+
+/// Reads it. None: there is none.
+///
+/// # Errors
+/// When it cannot be read or is damaged.
+pub fn read(path: &Path) -> Result<Option<(Head, Table<Far>)>, ReadError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Some(decode(&bytes)?))
 }
 
 #[cfg(test)]
@@ -194,8 +209,8 @@ mod tests {
         for at in 0..whole.len() {
             let mut bad = whole.clone();
             bad[at] ^= 0x10;
-            assert!(parse(&bad).is_err(), "a bit at {at}");
-            assert!(parse(&whole[..at]).is_err(), "cut at {at}");
+            assert!(decode(&bad).is_err(), "a bit at {at}");
+            assert!(decode(&whole[..at]).is_err(), "cut at {at}");
         }
     }
 }

@@ -148,6 +148,8 @@ impl<R> Table<R> {
     pub fn merge(&mut self) {
         let late = std::mem::take(&mut self.late);
         if late.is_empty() && self.removed == 0 {
+            self.paths.shrink_to_fit();
+            self.rows.shrink_to_fit();
             return;
         }
         let (paths, rows) = (std::mem::take(&mut self.paths), std::mem::take(&mut self.rows));

@@ -196,7 +196,8 @@ impl Dir {
         }
     }
 
-    fn read_json<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+    /// Reads a JSON file. None: there is none.
+    pub(crate) fn read_json<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
         let path = self.file(name);
         let failed = |error: io::Error| at("reading", &path, &error);
         let file = match File::open(&path) {
@@ -213,7 +214,8 @@ impl Dir {
             .map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
     }
 
-    fn write_json<T: Serialize>(&self, name: &str, value: &T, durable: bool) -> io::Result<()> {
+    /// Writes a JSON file beside its place and puts it there; `durable`: brings it to the disk after that.
+    pub(crate) fn write_json<T: Serialize>(&self, name: &str, value: &T, durable: bool) -> io::Result<()> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let path = self.file(name);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);

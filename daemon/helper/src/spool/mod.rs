@@ -13,6 +13,8 @@
 //! | `control` | a FIFO that takes requests to end |
 //! | `log-control` | a FIFO that tells the logger beside a pane that all was said; there until that one ended |
 //!
+//! Syncs have directories of another kind, of which the module `target` tells.
+//!
 //! What these say together is [`State`]. Nothing here starts or ends a process but [`reap_lost`], and nothing waits.
 
 mod control;

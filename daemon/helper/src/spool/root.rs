@@ -7,7 +7,7 @@ use std::{
 
 use super::{Dir, at};
 
-/// The spool of one owner on one machine: `jobs/` and `sessions/`.
+/// The spool of one owner on one machine: `jobs/`, `sessions/` and `syncs/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Root {
     path: PathBuf,
@@ -45,6 +45,20 @@ impl Root {
     #[must_use]
     pub fn session(&self, id: &str) -> Dir {
         self.dir("sessions", id)
+    }
+
+    /// The directory of a sync. For a text that is no id ([`is_id`]) every operation fails with `InvalidInput`.
+    #[must_use]
+    pub fn sync(&self, id: &str) -> Dir {
+        self.dir("syncs", id)
+    }
+
+    /// Ids of all sync directories, in no order.
+    ///
+    /// # Errors
+    /// When the directory cannot be read; a missing one is empty.
+    pub fn syncs(&self) -> io::Result<Vec<String>> {
+        self.ids("syncs")
     }
 
     /// Ids of all job directories, in no order.

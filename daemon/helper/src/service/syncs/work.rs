@@ -1,0 +1,232 @@
+//! The thread that writes to one target: it takes what comes in order, makes it so and says what became of it. It ends
+//! between two messages when nobody wants it any more.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use outlast_client::helper_v1::{
+    SyncBatch, SyncDone, SyncOpen, SyncOpened, SyncPiece, SyncPosition, SyncSettled, SyncTargetResponse,
+    sync_piece, sync_target_response,
+};
+use outlast_tree::RelPath;
+use tokio::{runtime::Handle, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::{
+    Event, Sender, convert,
+    refuse::{outcome, refuse},
+};
+use crate::{
+    service::{
+        Core,
+        error::{broken, failed, usage},
+    },
+    target::{Grounds, OpenError, Opening, Position, Target},
+};
+
+/// Bytes of the record in one message, and of a piece of a large file at most.
+const PART: usize = 1 << 20;
+
+/// Bytes of paths that are told at once.
+const ALTERED_MAX: usize = 16 << 20;
+
+/// What the thread needs.
+pub(super) struct Worker {
+    pub(super) core: Arc<Core>,
+    pub(super) to: Sender,
+    /// Cancelled when it is to end.
+    pub(super) stop: CancellationToken,
+    /// For waiting: the thread is none that may.
+    pub(super) runtime: Handle,
+}
+
+/// Nobody listens any more, or is to be listened to.
+struct Gone;
+
+enum End {
+    Gone,
+    Refused(Status),
+}
+
+impl From<Gone> for End {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<Status> for End {
+    fn from(status: Status) -> Self {
+        Self::Refused(status)
+    }
+}
+
+impl Worker {
+    /// Serves one stream to its end.
+    pub(super) fn run(&self, open: &SyncOpen, mut events: mpsc::Receiver<Event>) -> Result<(), Status> {
+        let grounds = Grounds::new(&self.core.config.state_dir);
+        let opening = Opening {
+            spool: &self.core.root,
+            grounds: &grounds,
+            id: &open.id,
+            target: &open.target,
+            here: open.here,
+            occupied: open.occupied,
+            reread: open.reread,
+            mode: open.mode,
+            stop: self.stop.clone(),
+        };
+        let (mut target, altered) = opening.open().map_err(refuse)?;
+        let ended = self.serve(&mut target, open, altered, &mut events);
+        let closed = target.close().map_err(|error| failed(&error));
+        match ended {
+            Err(End::Refused(status)) => Err(status),
+            Ok(()) | Err(End::Gone) => closed,
+        }
+    }
+
+    fn serve(
+        &self,
+        target: &mut Target,
+        open: &SyncOpen,
+        altered: u64,
+        events: &mut mpsc::Receiver<Event>,
+    ) -> Result<(), End> {
+        self.tell_opened(target, open, altered)?;
+        while let Some(event) = self.next(events)? {
+            match event {
+                Event::Batch(batch) => self.batch(target, batch)?,
+                Event::Piece(piece) => self.piece(target, piece)?,
+                Event::Settle(settle) => self.settle(target, settle.to_disk)?,
+                Event::Open(_) => return Err(usage("a target is opened once in a stream").into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn tell_opened(&self, target: &Target, open: &SyncOpen, altered: u64) -> Result<(), End> {
+        let position = target.position();
+        let known = open.position.as_ref().is_some_and(|known| {
+            let SyncPosition { epoch, generation } = known;
+            *epoch == position.epoch && *generation == position.generation
+        });
+        let record = (!known).then(|| Bytes::from(target.manifest()));
+        let Position { epoch, generation } = position;
+        let opened = SyncOpened {
+            position: Some(SyncPosition { epoch, generation }),
+            target: convert::bytes_of(target.path()),
+            record_bytes: record.as_ref().map(|record| record.len() as u64),
+            altered,
+        };
+        self.say(sync_target_response::Event::Opened(opened))?;
+        let mut left = record.unwrap_or_default();
+        while !left.is_empty() {
+            let part = left.split_to(left.len().min(PART));
+            self.say(sync_target_response::Event::Record(part))?;
+        }
+        Ok(())
+    }
+
+    fn batch(&self, target: &mut Target, batch: SyncBatch) -> Result<(), End> {
+        let batch = convert::batch(batch).map_err(usage)?;
+        target.is_in_place().map_err(refuse)?;
+        let (mut ops, mut outcomes) = (Vec::with_capacity(batch.ops.len()), Vec::new());
+        for op in batch.ops {
+            match op {
+                Ok(op) => {
+                    ops.push(op);
+                    outcomes.push(None);
+                }
+                Err(refused) => outcomes.push(Some(outcome(Err(refused)))),
+            }
+        }
+        let made = target.batch(&ops, &batch.data);
+        let (generation, answers) = made.map_err(|error| failed(&error))?;
+        let mut answers = answers.into_iter();
+        let made = |early: Option<_>| early.or_else(|| answers.next().map(outcome));
+        let outcomes = outcomes.into_iter().filter_map(made).collect();
+        self.say(sync_target_response::Event::Done(SyncDone {
+            generation,
+            outcomes,
+        }))
+    }
+
+    fn settle(&self, target: &mut Target, to_disk: bool) -> Result<(), End> {
+        target.is_in_place().map_err(refuse)?;
+        let settled = if to_disk {
+            target.to_disk().map(|()| Vec::new())
+        } else {
+            target.check()
+        };
+        let altered = settled.map_err(|error| refuse(OpenError::from(error)))?;
+        if altered.iter().map(|path| path.len()).sum::<usize>() > ALTERED_MAX {
+            // The record, which comes in parts then, says the same.
+            return Err(
+                broken("more was changed at the target than one message holds; open it again").into(),
+            );
+        }
+        self.say(sync_target_response::Event::Settled(SyncSettled {
+            generation: target.position().generation,
+            altered: altered.iter().map(|path| Bytes::copy_from_slice(path)).collect(),
+        }))
+    }
+
+    fn piece(&self, target: &mut Target, piece: SyncPiece) -> Result<(), End> {
+        let SyncPiece { number, event } = piece;
+        match event {
+            Some(sync_piece::Event::Begin(begin)) => {
+                let path =
+                    RelPath::new(&begin.path).map_err(|bad| usage(format!("of a large file: {bad}")))?;
+                let base = begin.base.map(|base| RelPath::new(&base)).transpose();
+                let base = base.map_err(|bad| usage(format!("of a base: {bad}")))?;
+                let begun = target.begin_large(number, &path, base.as_ref());
+                begun.map_err(|error| failed(&error))?;
+            }
+            Some(sync_piece::Event::Data(bytes)) if bytes.len() <= PART => target.large_data(number, &bytes),
+            Some(sync_piece::Event::Data(_)) => {
+                return Err(usage("a piece has at most 1 MiB").into());
+            }
+            Some(sync_piece::Event::Packed(packed)) => {
+                match convert::unpack(&packed.data, packed.unpacked, PART) {
+                    Ok(bytes) => target.large_data(number, &bytes),
+                    Err(message) => target.spoil_large(number, &message),
+                }
+            }
+            Some(sync_piece::Event::Copy(copy)) => target.large_copy(number, copy.from, copy.length),
+            Some(sync_piece::Event::Drop(true)) => target.drop_large(number),
+            Some(sync_piece::Event::Drop(false)) | None => {
+                return Err(usage("a piece has to be something").into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for what comes next. None: nothing more.
+    fn next(&self, events: &mut mpsc::Receiver<Event>) -> Result<Option<Event>, Gone> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => Err(Gone),
+                event = events.recv() => Ok(event),
+            }
+        })
+    }
+
+    fn say(&self, event: sync_target_response::Event) -> Result<(), End> {
+        let answer = Ok(SyncTargetResponse { event: Some(event) });
+        let said = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                said = self.to.send(answer) => said.map_err(|_nobody| Gone),
+                () = self.stop.cancelled() => Err(Gone),
+            }
+        });
+        Ok(said?)
+    }
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,322 @@
+//! Opening a target: which directory it is, whether it still is that one, whose it is to write to, and what is still as it
+//! was left there. Forgetting one.
+
+use std::{
+    fs, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use outlast_tree::{StatKey, manifest::Head};
+use rustix::{
+    event::{Timespec, poll},
+    fs::{FlockOperation, Mode, OFlags, flock},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Grounds, Misplaced, Target,
+    dirs::Dirs,
+    place::{self, owner_of, refuse_overlap},
+    record::{Loaded, Manifest, Named, Record, parents},
+    staging::Names,
+};
+use crate::{
+    proc,
+    spool::{Dir, Lock, Root, at},
+};
+
+/// How long another process may still hold a target: the helper of a connection that broke, which has not noticed yet or is
+/// finishing a batch.
+const BUSY_FOR: Duration = Duration::from_secs(5);
+
+/// Pause between two looks at a lock that is held.
+const LOOK_AGAIN: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
+};
+
+/// What is to be opened.
+#[derive(Debug)]
+pub(crate) struct Opening<'a> {
+    /// Where records are.
+    pub(crate) spool: &'a Root,
+    /// What is around targets.
+    pub(crate) grounds: &'a Grounds,
+    /// Id of the sync.
+    pub(crate) id: &'a str,
+    /// The directory as it was named.
+    pub(crate) target: &'a [u8],
+    /// One that is gone, or is another than before, is made or taken.
+    pub(crate) here: bool,
+    /// One that is not empty is taken although there is no record.
+    pub(crate) occupied: bool,
+    /// All contents are read.
+    pub(crate) reread: bool,
+    /// Permission bits of the target if it has to be made.
+    pub(crate) mode: Option<u32>,
+    /// Cancelled when nobody waits for it.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Why a target cannot be opened or used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// It cannot be a target.
+    #[error(transparent)]
+    Misplaced(#[from] Misplaced),
+    /// It was there and is not any more.
+    #[error("the target {0:?} is not there any more")]
+    Missing(PathBuf),
+    /// It is another directory than before.
+    #[error("the target {0:?} is another directory than before")]
+    Replaced(PathBuf),
+    /// It holds something already.
+    #[error("the target {0:?} is not empty")]
+    NotEmpty(PathBuf),
+    /// Another process has it open.
+    #[error("another helper is still writing to the target")]
+    Busy,
+    /// Nobody waits for it any more.
+    #[error("nobody waits for it any more")]
+    Stopped,
+    /// The system refused.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::Interrupted {
+            Self::Stopped
+        } else {
+            Self::Io(error)
+        }
+    }
+}
+
+impl Opening<'_> {
+    /// Opens it. Returns it with the number of paths that were found changed or gone.
+    ///
+    /// # Errors
+    /// When it is refused; nothing is left then that was not there before.
+    pub(crate) fn open(self) -> Result<(Target, u64), OpenError> {
+        let path = self.grounds.resolve(self.target)?;
+        let dir = self.spool.sync(self.id);
+        let lock = lock(&dir, &self.stop)?;
+        let known = Named::read(&dir)?;
+        let opened = self.open_locked(&path, &dir, lock, known.as_ref());
+        if opened.is_err() && known.is_none() && !dir.file("manifest").exists() {
+            // The lock is gone with it, under which nothing was written down.
+            dir.remove()?;
+        }
+        opened
+    }
+
+    fn open_locked(
+        &self,
+        path: &Path,
+        dir: &Dir,
+        lock: Lock,
+        named: Option<&Named>,
+    ) -> Result<(Target, u64), OpenError> {
+        let Loaded {
+            mut record,
+            replayed,
+            found,
+        } = Record::load(dir.clone(), lock)?;
+        if found == Manifest::Damaged {
+            let id = self.id;
+            tracing::error!(
+                id,
+                ?path,
+                "the record of a sync is damaged; what is there is compared by its content"
+            );
+        }
+        let boot = proc::boot_id()?;
+        self.admit(path, named, found, &record.head, &boot)?;
+        self.claim(path, dir, named)?;
+        let owner = owner_of(path);
+        place::make(path, owner, self.mode)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, flags, Mode::empty());
+        let root = opened.map_err(|errno| at("opening", path, &errno.into()))?;
+        let before = record.head.clone();
+        let here = rustix::fs::fstat(&root).map_err(io::Error::from)?;
+        (record.head.dev, record.head.ino) = (here.st_dev, here.st_ino);
+        if record.head.boot != boot {
+            doubt(&mut record, boot);
+        }
+        let mut target = Target {
+            path: path.to_owned(),
+            root,
+            owner,
+            record,
+            names: Names::new(self.id),
+            dirs: Dirs::default(),
+            relaxed: Vec::new(),
+            inodes: None,
+            stages: Default::default(),
+            making: Default::default(),
+            stop: self.stop.clone(),
+        };
+        target.make_up(replayed)?;
+        let altered = target.look(self.reread)?;
+        if !altered.is_empty() {
+            // All of it is told now anyway, and the number that comes next may be one that was lost with a journal.
+            target.record.begin_epoch();
+            target.record.forget(&altered);
+        }
+        if found != Manifest::Whole || target.record.head != before || target.record.journal_len() > 0 {
+            target.record.compact()?;
+        }
+        Ok((target, altered.len() as u64))
+    }
+
+    /// Decides whether the directory may be written to.
+    fn admit(
+        &self,
+        path: &Path,
+        named: Option<&Named>,
+        found: Manifest,
+        head: &Head,
+        boot: &str,
+    ) -> Result<(), OpenError> {
+        let there = match rustix::fs::stat(path) {
+            Ok(there) => Some(there),
+            Err(rustix::io::Errno::NOENT) => None,
+            Err(errno) => return Err(at("looking at", path, &errno.into()).into()),
+        };
+        if let Some(there) = &there
+            && outlast_tree::Kind::of(there) != outlast_tree::Kind::Dir
+        {
+            let text = format!("the target {path:?} is no directory");
+            return Err(Misplaced::Senseless(text).into());
+        }
+        // Whoever was killed before the first manifest wrote nothing yet.
+        let known = found != Manifest::None;
+        match (known, there) {
+            (true, _) if self.here => Ok(()),
+            (true, None) => Err(OpenError::Missing(path.to_owned())),
+            (true, Some(there)) => {
+                let other_dev = head.boot == boot && head.dev != there.st_dev;
+                let other = head.ino != 0 && (head.ino != there.st_ino || other_dev);
+                if other || named.is_some_and(|named| named.path() != path) {
+                    return Err(OpenError::Replaced(path.to_owned()));
+                }
+                Ok(())
+            }
+            (false, Some(_)) if !self.occupied && !is_empty(path, &Names::new(self.id))? => {
+                Err(OpenError::NotEmpty(path.to_owned()))
+            }
+            (false, _) => Ok(()),
+        }
+    }
+
+    /// Takes the directory for this sync. No two can take overlapping ones at the same moment.
+    fn claim(&self, path: &Path, dir: &Dir, named: Option<&Named>) -> Result<(), OpenError> {
+        if named.is_some_and(|named| named.path() == path) {
+            return Ok(());
+        }
+        let all = dir.path().parent().unwrap_or_else(|| dir.path());
+        let all = fs::File::open(all).map_err(|error| at("opening", all, &error))?;
+        flock(&all, FlockOperation::LockExclusive).map_err(io::Error::from)?;
+        refuse_overlap(self.spool, self.id, path)?;
+        Named::new(path).write(dir)?;
+        Ok(())
+    }
+}
+
+/// Has what was written since the last time everything was known to be on the disk looked at again, since the machine was
+/// started anew. Which generations were lost with the power nobody knows.
+fn doubt(record: &mut Record, boot: String) {
+    let durable = record.head.durable;
+    let doubted: Vec<_> = record
+        .table
+        .iter()
+        .filter(|(_, far)| far.generation > durable)
+        .map(|(path, _)| path.to_vec())
+        .collect();
+    for path in doubted {
+        if let Some(far) = record.table.get_mut(&path) {
+            far.key.ctime_ns = StatKey::DOUBTED;
+        }
+    }
+    record.head.boot = boot;
+    record.begin_epoch();
+}
+
+/// Whether a directory holds nothing, but for files in the making of this sync.
+fn is_empty(path: &Path, names: &Names) -> io::Result<bool> {
+    use std::os::unix::ffi::OsStrExt as _;
+    for entry in fs::read_dir(path).map_err(|error| at("reading the directory", path, &error))? {
+        let entry = entry.map_err(|error| at("reading the directory", path, &error))?;
+        if !names.has(entry.file_name().as_bytes()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Takes the lock of a record, whose directory is made when it is missing.
+fn lock(dir: &Dir, stop: &CancellationToken) -> Result<Lock, OpenError> {
+    let until = Instant::now() + BUSY_FOR;
+    loop {
+        dir.create_new()?;
+        match Lock::try_take(dir) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) => {}
+            // It was forgotten just now.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        if stop.is_cancelled() {
+            return Err(OpenError::Stopped);
+        }
+        if Instant::now() >= until {
+            return Err(OpenError::Busy);
+        }
+        // There is no event to wait for: who holds it ends as soon as it can.
+        let _ = poll(&mut [], Some(&LOOK_AGAIN));
+    }
+}
+
+/// Forgets a sync: its record goes, and what was left half-written at its target. A missing record is fine.
+///
+/// # Errors
+/// When somebody has the target open, or the record cannot be removed.
+pub(crate) fn forget(spool: &Root, id: &str, stop: &CancellationToken) -> Result<(), OpenError> {
+    let dir = spool.sync(id);
+    if !dir.exists() {
+        return Ok(());
+    }
+    let lock = lock(&dir, stop)?;
+    if let Some(named) = Named::read(&dir)? {
+        let loaded = Record::load(dir.clone(), lock)?;
+        let mut dirs = loaded.replayed.making;
+        dirs.push(Vec::new());
+        for (_, changes) in loaded.replayed.pending {
+            dirs.extend(parents(&changes));
+        }
+        sweep(&named.path(), &Names::new(id), &dirs);
+        dir.remove()?;
+    } else {
+        dir.remove()?;
+    }
+    Ok(())
+}
+
+fn sweep(path: &Path, names: &Names, dirs: &[Vec<u8>]) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Where the target is gone, so is what was left in it.
+    let Ok(root) = rustix::fs::open(path, flags, Mode::empty()) else {
+        return;
+    };
+    let root: OwnedFd = root;
+    for dir in dirs {
+        if let Err(errno) = names.sweep(&root, dir) {
+            tracing::warn!(?path, %errno, "files in the making cannot be removed");
+        }
+    }
+}
