@@ -17,8 +17,6 @@ pub enum ProblemKind {
     NameRefused,
     /// Another name is the same file there.
     NameClash,
-    /// A symbolic link that leads out of the source. It is copied as it is.
-    LinkEscapes,
     /// It may not be written there.
     NotPermitted,
     /// A directory that should go holds something of somebody else's.
@@ -27,6 +25,8 @@ pub enum ProblemKind {
     DiskFull,
     /// It is larger than can be held.
     TooLarge,
+    /// Anything else; the message says what.
+    Failed,
 }
 
 impl ProblemKind {
@@ -40,12 +40,20 @@ impl ProblemKind {
             Self::Changing => "changing",
             Self::NameRefused => "name_refused",
             Self::NameClash => "name_clash",
-            Self::LinkEscapes => "link_escapes",
             Self::NotPermitted => "not_permitted",
             Self::NotEmpty => "not_empty",
             Self::DiskFull => "disk_full",
             Self::TooLarge => "too_large",
+            Self::Failed => "failed",
         }
+    }
+}
+
+impl ProblemKind {
+    /// Whether something is missing on the host because of it. What is never copied is not missed.
+    #[must_use]
+    pub fn is_missing(self) -> bool {
+        self != Self::SpecialFile
     }
 }
 

@@ -1,4 +1,4 @@
-//! The source directory, and how anything below it is opened: never through a symlink.
+//! The source directory. Nothing below it is opened through a symlink.
 //!
 //! It is opened anew for each look, since an open directory stays readable after it was removed or another file system
 //! was mounted over it. That it is not what it was is an answer of its own: nothing may be planned from it.
@@ -14,9 +14,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use outlast_tree::{Kind, StatKey};
+use outlast_tree::{Kind, StatKey, open_beneath};
 use rustix::{
-    fs::{self, AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat},
+    fs::{self, AtFlags, Mode, OFlags, Stat},
     io::Errno,
 };
 
@@ -50,8 +50,8 @@ impl RootGone {
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Missing(_) | Self::Unreadable(..) => "root_missing",
-            Self::NotDirectory(_) | Self::OtherDevice(_) => "root_replaced",
+            Self::Missing(_) | Self::Unreadable(..) => "source_missing",
+            Self::NotDirectory(_) | Self::OtherDevice(_) => "source_replaced",
         }
     }
 }
@@ -69,12 +69,7 @@ pub struct Seen {
 
 impl Seen {
     pub(crate) fn of(stat: &Stat) -> Self {
-        let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Kind::File,
-            FileType::Directory => Kind::Dir,
-            FileType::Symlink => Kind::Link,
-            _ => Kind::Other,
-        };
+        let kind = Kind::of(stat);
         let mode = match kind {
             Kind::Link => 0,
             // Nine bits are always fewer than sixteen.
@@ -83,7 +78,7 @@ impl Seen {
         Self {
             kind,
             mode,
-            key: key(stat),
+            key: StatKey::of(stat),
         }
     }
 }
@@ -124,12 +119,35 @@ impl Root {
         self.device
     }
 
+    /// The kind of its file system, where that is one which other machines may change without this one being told.
+    #[must_use]
+    pub fn shared(&self) -> Option<&'static str> {
+        // As linux/magic.h has them.
+        const KINDS: [(u64, &str); 8] = [
+            (0x6969, "NFS"),
+            (0x517b, "SMB"),
+            (0xff53_4d42, "SMB"),
+            (0xfe53_4d42, "SMB"),
+            (0x0102_1997, "9P"),
+            (0x6573_5546, "FUSE"),
+            (0x00c3_6400, "Ceph"),
+            (0x5346_414f, "AFS"),
+        ];
+        let found = fs::fstatfs(&self.dir).ok()?;
+        // Some architectures have it signed and shorter.
+        let kind = found.f_type as u64 & 0xffff_ffff;
+        KINDS
+            .iter()
+            .find(|(number, _)| *number == kind)
+            .map(|(_, name)| *name)
+    }
+
     /// Opens a directory below it; the empty path is itself.
     ///
     /// # Errors
     /// When it is none, is gone, or a symlink is on the way.
     pub fn open_dir(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY)
+        open_beneath(&self.dir, path, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 
     /// Opens a file below it for reading. What is no file must be told by whoever uses it; it does not block.
@@ -137,8 +155,7 @@ impl Root {
     /// # Errors
     /// When it is gone, may not be read, or a symlink is on the way.
     pub fn open_file(&self, path: &[u8]) -> Result<File, Errno> {
-        self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK)
-            .map(File::from)
+        open_beneath(&self.dir, path, OFlags::RDONLY | OFlags::NONBLOCK).map(File::from)
     }
 
     /// Looks at an entry below it, without following it.
@@ -146,7 +163,7 @@ impl Root {
     /// # Errors
     /// When it is gone, or cannot be looked at.
     pub fn look(&self, path: &[u8]) -> Result<Seen, Errno> {
-        let fd = self.open_at(path, OFlags::PATH)?;
+        let fd = open_beneath(&self.dir, path, OFlags::PATH)?;
         Ok(Seen::of(&fs::fstat(&fd)?))
     }
 
@@ -155,37 +172,9 @@ impl Root {
     /// # Errors
     /// When it is none, or is gone.
     pub fn read_link(&self, path: &[u8]) -> Result<Box<[u8]>, Errno> {
-        let fd = self.open_at(path, OFlags::PATH)?;
+        let fd = open_beneath(&self.dir, path, OFlags::PATH)?;
         let text = fs::readlinkat(&fd, c"", Vec::new())?;
         Ok(text.into_bytes().into())
-    }
-
-    fn open_at(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        if path.is_empty() {
-            return fs::openat(&self.dir, c".", flags, Mode::empty());
-        }
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        // With O_PATH a symlink at the end is what is wanted, and the kernel lets it pass for the sake of O_NOFOLLOW.
-        match fs::openat2(&self.dir, OsStr::from_bytes(path), flags, Mode::empty(), resolve) {
-            // An old kernel, or a container that forbids the call.
-            Err(Errno::NOSYS | Errno::PERM) => self.step_by_step(path, flags),
-            // A rename somewhere in the way at the same moment; the steps cannot be confused by one.
-            Err(Errno::AGAIN) => self.step_by_step(path, flags),
-            result => result,
-        }
-    }
-
-    fn step_by_step(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
-        let way = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut parts = path.split(|&byte| byte == b'/').peekable();
-        let mut dir: Option<OwnedFd> = None;
-        while let Some(part) = parts.next() {
-            let at = dir.as_ref().map_or_else(|| self.dir.as_fd(), AsFd::as_fd);
-            let flags = if parts.peek().is_some() { way } else { flags };
-            dir = Some(fs::openat(at, OsStr::from_bytes(part), flags, Mode::empty())?);
-        }
-        dir.ok_or(Errno::NOENT)
     }
 }
 
@@ -199,18 +188,4 @@ impl AsFd for Root {
 pub(crate) fn look_at(dir: impl AsFd, name: &[u8]) -> Result<Seen, Errno> {
     let found = fs::statat(dir, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(Seen::of(&found))
-}
-
-/// What tells that an open file is still the one it was.
-pub(crate) fn key(stat: &Stat) -> StatKey {
-    let nanoseconds = |seconds: i64, rest: u64| {
-        let rest = i64::try_from(rest).unwrap_or_default();
-        seconds.saturating_mul(1_000_000_000).saturating_add(rest)
-    };
-    StatKey {
-        ino: stat.st_ino,
-        size: u64::try_from(stat.st_size).unwrap_or_default(),
-        mtime_ns: nanoseconds(stat.st_mtime, stat.st_mtime_nsec),
-        ctime_ns: nanoseconds(stat.st_ctime, stat.st_ctime_nsec),
-    }
 }

@@ -1,0 +1,269 @@
+use std::io::Write as _;
+
+use proptest::{
+    collection::vec,
+    prelude::{Strategy, any, prop, prop_oneof, proptest},
+    test_runner::Config,
+};
+
+use super::*;
+
+/// Bytes that do not repeat.
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2).wrapping_add(1);
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state = state
+            .wrapping_mul(0x5851_f42d_4c95_7f2d)
+            .wrapping_add(0x1405_7b7e_f767_814f);
+        bytes.extend_from_slice(&(state ^ (state >> 29)).to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+fn file(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(bytes).expect("it can be written");
+    file
+}
+
+fn go() -> AtomicBool {
+    AtomicBool::new(false)
+}
+
+/// Compares, puts the new content together from the old one, and says how many bytes had to be sent.
+fn sent(old: &[u8], new: &[u8], threads: usize) -> u64 {
+    let (_, signature) = sign(&file(old), old.len() as u64, threads, &go()).expect("it can be read");
+    assert_eq!(signature, Signature::of(old));
+    let delta = compare(&file(new), new.len() as u64, &signature, threads, &go()).expect("it can be read");
+    assert_eq!(delta.hash, *blake3::hash(new).as_bytes());
+    assert_eq!(delta.signature, Signature::of(new));
+    let part = |bytes: &[u8], from: u64, length: u64| {
+        let (from, length) = (from as usize, length as usize);
+        bytes[from..from + length].to_vec()
+    };
+    let (mut made, mut data) = (Vec::new(), 0);
+    for segment in &delta.segments {
+        match *segment {
+            Segment::Copy { from, length } => made.extend(part(old, from, length)),
+            Segment::Data { from, length } => {
+                assert_eq!(from, made.len() as u64, "it is what comes next");
+                made.extend(part(new, from, length));
+                data += length;
+            }
+        }
+    }
+    assert!(made == new, "{:?}", delta.segments);
+    for pair in delta.segments.windows(2) {
+        let together = match (pair[0], pair[1]) {
+            (Segment::Data { .. }, Segment::Data { .. }) => true,
+            (Segment::Copy { from, length }, Segment::Copy { from: next, .. }) => from + length == next,
+            _ => false,
+        };
+        assert!(!together, "{pair:?} are one");
+    }
+    data
+}
+
+#[derive(Debug, Clone)]
+enum Edit {
+    Overwrite(prop::sample::Index, usize),
+    Insert(prop::sample::Index, usize),
+    Delete(prop::sample::Index, usize),
+    Append(usize),
+    Truncate(prop::sample::Index),
+    /// A part of it once more, somewhere.
+    Repeat(prop::sample::Index, prop::sample::Index, usize),
+}
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let at = any::<prop::sample::Index>;
+    let small = || {
+        prop_oneof![
+            1..100_usize,
+            1..BLOCK,
+            BLOCK..3 * BLOCK,
+            proptest::strategy::Just(BLOCK)
+        ]
+    };
+    prop_oneof![
+        3 => (at(), small()).prop_map(|(at, count)| Edit::Overwrite(at, count)),
+        3 => (at(), small()).prop_map(|(at, count)| Edit::Insert(at, count)),
+        3 => (at(), small()).prop_map(|(at, count)| Edit::Delete(at, count)),
+        2 => small().prop_map(Edit::Append),
+        1 => at().prop_map(Edit::Truncate),
+        1 => (at(), at(), small()).prop_map(|(from, to, count)| Edit::Repeat(from, to, count)),
+    ]
+}
+
+fn apply(bytes: &mut Vec<u8>, edit: &Edit, seed: u64) {
+    let place = |at: &prop::sample::Index, bytes: &Vec<u8>| at.index(bytes.len() + 1);
+    match edit {
+        Edit::Overwrite(at, count) => {
+            let at = place(at, bytes);
+            let end = bytes.len().min(at + count);
+            bytes[at..end].copy_from_slice(&noise(end - at, seed));
+        }
+        Edit::Insert(at, count) => {
+            let at = place(at, bytes);
+            bytes.splice(at..at, noise(*count, seed));
+        }
+        Edit::Delete(at, count) => {
+            let at = place(at, bytes);
+            bytes.drain(at..bytes.len().min(at + count));
+        }
+        Edit::Append(count) => bytes.extend(noise(*count, seed)),
+        Edit::Truncate(at) => bytes.truncate(place(at, bytes)),
+        Edit::Repeat(from, to, count) => {
+            let from = place(from, bytes);
+            let part = bytes[from..bytes.len().min(from + count)].to_vec();
+            let to = place(to, bytes);
+            bytes.splice(to..to, part);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(Config::with_cases(24))]
+    #[test]
+    fn what_is_put_together_is_the_new_content(
+        length in 0..(4_usize << 20), edits in vec(edit(), 0..5), threads in 1..4_usize, is_dull in any::<bool>(),
+    ) {
+        // Dull content has every block many times.
+        let old = if is_dull { vec![0; length] } else { noise(length, 1) };
+        let mut new = old.clone();
+        for (seed, edit) in (2..).zip(&edits) {
+            apply(&mut new, edit, seed);
+        }
+        sent(&old, &new, threads);
+    }
+
+    #[test]
+    fn an_edit_costs_what_it_adds_and_two_blocks(
+        length in (2 * BLOCK)..(2_usize << 20), at in any::<prop::sample::Index>(), count in 0..BLOCK, kind in 0..3,
+    ) {
+        let old = noise(length, 1);
+        let (at, mut new) = (at.index(length + 1), old.clone());
+        let added = match kind {
+            0 => {
+                new.splice(at..at, noise(count, 2));
+                count
+            }
+            1 => {
+                new.drain(at..length.min(at + count));
+                0
+            }
+            _ => {
+                let end = length.min(at + count);
+                new[at..end].copy_from_slice(&noise(end - at, 2));
+                end - at
+            }
+        };
+        let sent = sent(&old, &new, 2);
+        assert!(sent <= (added + 2 * BLOCK) as u64, "{sent} sent for {added} added");
+    }
+
+    #[test]
+    fn a_signature_comes_back_from_its_bytes(length in 0..(2_usize << 20), cut in any::<prop::sample::Index>()) {
+        let signature = Signature::of(&noise(length, 1));
+        let bytes = signature.encode();
+        assert_eq!(Signature::decode(&bytes), Some(signature));
+        assert_eq!(Signature::decode(&bytes[..cut.index(bytes.len())]), None);
+        assert_eq!(Signature::decode(&[&bytes[..], &[0]].concat()), None);
+    }
+}
+
+#[test]
+fn no_bytes_make_memory_be_taken_that_is_not_there() {
+    for length in [u64::MAX, 1 << 63, 1 << 40] {
+        assert_eq!(Signature::decode(&length.to_le_bytes()), None);
+    }
+    assert_eq!(Signature::decode(&[]), None);
+}
+
+#[test]
+fn an_insertion_at_the_front_sends_what_was_inserted() {
+    let old = noise(8 << 20, 1);
+    let new = [&noise(10, 2)[..], &old].concat();
+    assert_eq!(sent(&old, &new, 2), 10);
+}
+
+#[test]
+fn what_was_appended_is_sent_alone() {
+    for length in [5 * BLOCK, 5 * BLOCK + 1, 6 * BLOCK - 1] {
+        let old = noise(length, 1);
+        let new = [&old[..], &noise(1000, 2)].concat();
+        assert_eq!(sent(&old, &new, 2), 1000, "to {length}");
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_sends_its_last_block_at_most() {
+    let old = noise(2 << 20, 1);
+    assert_eq!(sent(&old, &old[..5 * BLOCK], 2), 0);
+    assert_eq!(sent(&old, &old[..5 * BLOCK + 7], 2), 7);
+}
+
+#[test]
+fn the_end_is_found_behind_something_else() {
+    let old = noise(4 * BLOCK + 1000, 1);
+    let mut new = [&noise(10, 2)[..], &old].concat();
+    // The last full block is another one, so that nothing leads to the end.
+    new[3 * BLOCK + 500] ^= 1;
+    assert_eq!(sent(&old, &new, 1), 10 + BLOCK as u64);
+}
+
+#[test]
+fn blocks_that_changed_places_are_copied() {
+    let old = noise(40 * BLOCK, 1);
+    let (front, back) = old.split_at(20 * BLOCK);
+    assert_eq!(sent(&old, &[back, front].concat(), 2), 0);
+}
+
+#[test]
+fn nothing_changed_is_one_copy_and_nothing_known_is_all_data() {
+    let old = noise(3 * BLOCK + 5, 1);
+    let length = old.len() as u64;
+    let compared = |old: &Signature| compare(&file(&noise(3 * BLOCK + 5, 1)), length, old, 2, &go());
+    let delta = compared(&Signature::of(&old)).expect("it can be read");
+    assert_eq!(delta.segments, [Segment::Copy { from: 0, length }]);
+    for nothing in [Signature::default(), Signature::of(&old[..BLOCK])] {
+        let delta = compared(&nothing).expect("it can be read");
+        assert_eq!(delta.segments, [Segment::Data { from: 0, length }]);
+    }
+    assert_eq!(sent(&old, &[], 2), 0);
+}
+
+/// The weak sum of every block is that of another one, as somebody could arrange it.
+#[test]
+fn blocks_that_only_look_alike_cost_little_and_are_sent() {
+    let (old, new) = (noise(3 * BLOCK, 1), noise(PIECE_AND_MORE, 2));
+    let mut signature = Signature::of(&old);
+    // A content of one byte has one sum wherever the window is.
+    let dull = vec![7; PIECE_AND_MORE];
+    signature.weak[0] = Sum::of(&dull[..BLOCK]).value();
+    for new in [new, dull] {
+        let length = new.len() as u64;
+        let delta = compare(&file(&new), length, &signature, 2, &go()).expect("it can be read");
+        assert_eq!(delta.segments, [Segment::Data { from: 0, length }]);
+    }
+}
+
+const PIECE_AND_MORE: usize = 17 * BLOCK + 3;
+
+#[test]
+fn a_file_that_became_shorter_and_a_stop_are_errors() {
+    let bytes = noise(3 * BLOCK, 1);
+    let longer = bytes.len() as u64 + 1;
+    let result = sign(&file(&bytes), longer, 2, &go()).expect_err("it is shorter");
+    assert_eq!(result.kind(), io::ErrorKind::UnexpectedEof);
+    for length in [0, 1, bytes.len()] {
+        let stopped = AtomicBool::new(true);
+        let result = compare(&file(&bytes), length as u64, &Signature::default(), 2, &stopped);
+        assert_eq!(
+            result.expect_err("it was stopped").kind(),
+            io::ErrorKind::Interrupted
+        );
+    }
+}

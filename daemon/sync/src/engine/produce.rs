@@ -1,0 +1,466 @@
+//! Turns a plan into messages, in the order of the plan: reads what is to be sent, on threads that may wait for a disk.
+//!
+//! Contents that the host has already are named and not sent. It knows neither what becomes of the messages nor what the
+//! host says to them.
+
+mod large;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use outlast_client::helper_v1::{SyncBatch, SyncOp, SyncTargetRequest, sync_op, sync_target_request::Event};
+use outlast_tree::{Entry, Hash, Kind, RelPath, StatKey};
+use tokio::sync::mpsc;
+
+use super::{
+    message,
+    read::{self, Content},
+};
+use crate::{
+    delta::Signature,
+    plan::{Plan, Put},
+    problem::Problem,
+    root::{Root, Seen},
+};
+
+/// Changes in one batch.
+const BATCH_OPS: usize = 1000;
+/// Bytes of content in one batch.
+const BATCH_BYTES: usize = 1 << 20;
+/// Files longer than this are sent in pieces.
+const LARGE: u64 = 1 << 20;
+/// Files that are read at once, by several threads.
+const READ_AHEAD: usize = 64;
+/// Bytes that are read at once.
+const READ_AHEAD_BYTES: u64 = 8 << 20;
+/// Threads that read.
+const READERS: usize = 2;
+/// What is shorter is not worth being looked for elsewhere on the host.
+const WORTH_FINDING: u64 = 16 << 10;
+/// Data shorter than this is not packed.
+const WORTH_PACKING: usize = 4 << 10;
+
+/// What comes out.
+#[derive(Debug)]
+pub(crate) enum Produced {
+    /// A batch.
+    Batch {
+        request: SyncTargetRequest,
+        pending: Vec<Pending>,
+    },
+    /// A part of a large file: bytes of it.
+    Piece { request: SyncTargetRequest, bytes: u64 },
+    /// The host has it just so; this was learnt by reading it.
+    Same {
+        path: RelPath,
+        bytes: u64,
+        learnt: Option<Learnt>,
+    },
+    /// A path that was not sent: it cannot be had, or (without a problem) is not what it was any more.
+    Left {
+        path: RelPath,
+        bytes: u64,
+        problem: Option<Problem>,
+    },
+}
+
+/// A change that was sent and is not answered yet.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) path: RelPath,
+    /// What it is to be. None: it goes.
+    pub(crate) new: Option<Entry>,
+    /// What was seen here. None: it goes.
+    pub(crate) seen: Option<Seen>,
+    /// What was learnt of its content.
+    pub(crate) learnt: Option<Learnt>,
+    /// Bytes that are done with it, and not with the pieces before it.
+    pub(crate) bytes: u64,
+}
+
+/// What was learnt by reading.
+#[derive(Debug)]
+pub(crate) struct Learnt {
+    pub(crate) key: StatKey,
+    pub(crate) hash: Hash,
+    pub(crate) began: SystemTime,
+    pub(crate) signature: Option<Signature>,
+}
+
+/// Contents the host has.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    paths: HashMap<Hash, RelPath>,
+    sizes: HashSet<u64>,
+}
+
+impl Index {
+    /// Whether a plan is likely to gain by an index: something new comes that may be there under another name.
+    pub(crate) fn is_worth_it(plan: &Plan) -> bool {
+        let is_new = |put: &Put| {
+            put.seen.kind == Kind::File && put.seen.key.size >= WORTH_FINDING && put.old.is_none()
+        };
+        let goes = !plan.last.is_empty() || !plan.first.is_empty();
+        plan.puts
+            .iter()
+            .any(|put| is_new(put) || (goes && put.seen.kind == Kind::File))
+    }
+
+    pub(crate) fn of<'a>(entries: impl Iterator<Item = (&'a [u8], &'a Entry)>) -> Self {
+        let mut index = Self::default();
+        for (path, entry) in entries.filter(|(_, entry)| entry.kind == Kind::File && entry.size > 0) {
+            if let Ok(path) = RelPath::new(path) {
+                index.paths.insert(entry.hash, path);
+                index.sizes.insert(entry.size);
+            }
+        }
+        index
+    }
+}
+
+/// What it takes to produce.
+pub(crate) struct Job {
+    pub(crate) root: Root,
+    pub(crate) plan: Plan,
+    pub(crate) index: Index,
+    /// Block values of large files, by the hash of their content.
+    pub(crate) signatures: HashMap<Hash, Signature>,
+    /// Paths whose content is to be sent whatever the host is thought to have.
+    pub(crate) forced: HashSet<RelPath>,
+    /// What is there and not ours is replaced.
+    pub(crate) replace: bool,
+    /// Content is packed where that makes it shorter.
+    pub(crate) pack: bool,
+    /// Number of the next large file.
+    pub(crate) number: u64,
+}
+
+/// The other end is gone, or it was stopped.
+struct Stopped;
+
+/// Produces all of it. Blocking. Gives the number for the next large file.
+pub(crate) fn produce(job: Job, out: mpsc::Sender<Produced>, stop: &Arc<AtomicBool>) -> u64 {
+    let Job {
+        root,
+        plan,
+        index,
+        signatures,
+        forced,
+        replace,
+        pack,
+        number,
+    } = job;
+    let mut producer = Producer {
+        root,
+        index,
+        signatures,
+        forced,
+        replace,
+        pack,
+        number,
+        out,
+        stop: Arc::clone(stop),
+        ops: Vec::new(),
+        pending: Vec::new(),
+        data: Vec::new(),
+    };
+    // A stop is what ends it early; there is nothing else to say.
+    let _stopped = producer.all(plan);
+    producer.number
+}
+
+struct Producer {
+    root: Root,
+    index: Index,
+    signatures: HashMap<Hash, Signature>,
+    forced: HashSet<RelPath>,
+    replace: bool,
+    pack: bool,
+    number: u64,
+    out: mpsc::Sender<Produced>,
+    stop: Arc<AtomicBool>,
+    ops: Vec<SyncOp>,
+    pending: Vec<Pending>,
+    data: Vec<u8>,
+}
+
+impl Producer {
+    fn all(&mut self, plan: Plan) -> Result<(), Stopped> {
+        for path in plan.first {
+            self.remove(path)?;
+        }
+        let mut puts = plan.puts.as_slice();
+        while !puts.is_empty() {
+            let (now, later) = puts.split_at(portion(puts));
+            let mut contents = self.read(now);
+            for (put, content) in now.iter().zip(&mut contents) {
+                self.put(put, content.take())?;
+            }
+            puts = later;
+        }
+        for path in plan.last {
+            self.remove(path)?;
+        }
+        for (path, mode) in plan.modes {
+            self.add(path, Entry::dir(mode), None, None, None)?;
+        }
+        self.close()
+    }
+
+    /// Contents of those that are to be read in one go, by several threads where they are many.
+    fn read(&self, puts: &[Put]) -> Vec<Option<Content>> {
+        let read = |put: &Put| {
+            self.is_read(put)
+                .then(|| read::small(&self.root, &put.path, LARGE))
+        };
+        if puts.len() < READ_AHEAD / 4 {
+            return puts.iter().map(read).collect();
+        }
+        thread::scope(|scope| {
+            let parts: Vec<_> = puts
+                .chunks(puts.len().div_ceil(READERS))
+                .map(|part| scope.spawn(move || part.iter().map(read).collect::<Vec<_>>()))
+                .collect();
+            let joined = parts.into_iter().map(thread::ScopedJoinHandle::join);
+            // A thread that panicked has read nothing: its files are read one by one.
+            let read_again = |part: usize| {
+                let part = puts.chunks(puts.len().div_ceil(READERS)).nth(part);
+                part.unwrap_or_default().iter().map(|_put| None).collect()
+            };
+            joined
+                .enumerate()
+                .flat_map(|(part, result)| result.unwrap_or_else(|_panic| read_again(part)))
+                .collect()
+        })
+    }
+
+    fn is_read(&self, put: &Put) -> bool {
+        let is_known = put.hash.is_some_and(|hash| self.has(put, &hash).is_some());
+        put.seen.kind == Kind::File && put.seen.key.size <= LARGE && !is_known
+    }
+
+    /// Where the host has this content for this path. `Some(None)`: at the path itself.
+    fn has(&self, put: &Put, hash: &Hash) -> Option<Option<RelPath>> {
+        if self.forced.contains(&put.path) {
+            return None;
+        }
+        if put
+            .old
+            .as_ref()
+            .is_some_and(|old| old.kind == Kind::File && old.hash == *hash)
+        {
+            return Some(None);
+        }
+        self.index.paths.get(hash).cloned().map(Some)
+    }
+
+    fn put(&mut self, put: &Put, content: Option<Content>) -> Result<(), Stopped> {
+        match put.seen.kind {
+            Kind::Dir => {
+                // Until all in it is done. The plan sets the right mode then.
+                let entry = Entry::dir(put.seen.mode | 0o700);
+                self.add(put.path.clone(), entry, Some(put.seen), None, None)
+            }
+            Kind::Link => {
+                let Ok(says) = self.root.read_link(&put.path) else {
+                    return self.leave(put, None);
+                };
+                let entry = Entry::link(&says);
+                let learnt = Learnt {
+                    key: put.seen.key,
+                    hash: entry.hash,
+                    began: SystemTime::now(),
+                    signature: None,
+                };
+                if put.old.as_ref() == Some(&entry) && !self.forced.contains(&put.path) {
+                    return self.same(put, Some(learnt));
+                }
+                self.add(put.path.clone(), entry, Some(put.seen), None, Some(learnt))
+            }
+            Kind::File => self.file(put, content),
+            Kind::Other => Ok(()),
+        }
+    }
+
+    fn file(&mut self, put: &Put, content: Option<Content>) -> Result<(), Stopped> {
+        if content.is_none()
+            && let Some(hash) = put.hash
+            && let Some(place) = self.has(put, &hash)
+        {
+            let seen = put.seen;
+            let entry = Entry::file(seen.mode, seen.key.mtime_ns, seen.key.size, hash);
+            return self.add_file(put, entry, seen, place.as_ref().map(same_as), None);
+        }
+        let content = match content {
+            Some(content) => content,
+            None if put.seen.key.size > LARGE => Content::Long,
+            None => read::small(&self.root, &put.path, LARGE),
+        };
+        match content {
+            Content::Read {
+                seen,
+                bytes,
+                hash,
+                began,
+            } => {
+                let entry = Entry::file(seen.mode, seen.key.mtime_ns, seen.key.size, hash);
+                let learnt = Learnt {
+                    key: seen.key,
+                    hash,
+                    began,
+                    signature: None,
+                };
+                let content = match self.has(put, &hash) {
+                    Some(place) => place.as_ref().map(same_as),
+                    None => {
+                        if self.data.len() + bytes.len() > BATCH_BYTES {
+                            self.close()?;
+                        }
+                        self.data.extend_from_slice(&bytes);
+                        Some(sync_op::Content::Inline(true))
+                    }
+                };
+                self.add_file(put, entry, seen, content, Some(learnt))
+            }
+            Content::Long => self.large(put),
+            Content::Gone => self.leave(put, None),
+            Content::Problem(problem) => self.leave(put, Some(problem)),
+        }
+    }
+
+    fn remove(&mut self, path: RelPath) -> Result<(), Stopped> {
+        self.ops.push(message::removal(&path));
+        self.push(Pending {
+            path,
+            new: None,
+            seen: None,
+            learnt: None,
+            bytes: 0,
+        })
+    }
+
+    /// A file, unless the host has it just so.
+    fn add_file(
+        &mut self,
+        put: &Put,
+        new: Entry,
+        seen: Seen,
+        content: Option<sync_op::Content>,
+        learnt: Option<Learnt>,
+    ) -> Result<(), Stopped> {
+        if content.is_none() && put.old.as_ref() == Some(&new) {
+            return self.same(put, learnt);
+        }
+        self.add(put.path.clone(), new, Some(seen), content, learnt)
+    }
+
+    fn add(
+        &mut self,
+        path: RelPath,
+        new: Entry,
+        seen: Option<Seen>,
+        content: Option<sync_op::Content>,
+        learnt: Option<Learnt>,
+    ) -> Result<(), Stopped> {
+        let by_pieces = matches!(content, Some(sync_op::Content::Arrived(_)));
+        self.ops.push(message::put(&path, &new, content, self.replace));
+        self.push(Pending {
+            path,
+            bytes: if by_pieces { 0 } else { new.size },
+            new: Some(new),
+            seen,
+            learnt,
+        })
+    }
+
+    fn push(&mut self, pending: Pending) -> Result<(), Stopped> {
+        self.pending.push(pending);
+        if self.pending.len() >= BATCH_OPS {
+            self.close()?;
+        }
+        Ok(())
+    }
+
+    /// Sends what was gathered.
+    fn close(&mut self) -> Result<(), Stopped> {
+        if self.ops.is_empty() {
+            return Ok(());
+        }
+        let data = std::mem::take(&mut self.data);
+        let (unpacked, data) = match self.packed(&data) {
+            Some(packed) => (Some(data.len() as u64), packed),
+            None => (None, data),
+        };
+        let batch = SyncBatch {
+            ops: std::mem::take(&mut self.ops),
+            data: data.into(),
+            unpacked,
+        };
+        let request = SyncTargetRequest {
+            event: Some(Event::Batch(batch)),
+        };
+        let pending = std::mem::take(&mut self.pending);
+        self.say(Produced::Batch { request, pending })
+    }
+
+    /// Shorter, where that is worth it.
+    fn packed(&self, data: &[u8]) -> Option<Vec<u8>> {
+        if !self.pack || data.len() < WORTH_PACKING {
+            return None;
+        }
+        // What is packed already does not get shorter, which a part of it tells as well.
+        let sample = data.get(..WORTH_PACKING)?;
+        if lz4_flex::block::compress(sample).len() > sample.len() * 9 / 10 {
+            return None;
+        }
+        let packed = lz4_flex::block::compress(data);
+        (packed.len() < data.len() * 9 / 10).then_some(packed)
+    }
+
+    /// The host has it just so.
+    fn same(&self, put: &Put, learnt: Option<Learnt>) -> Result<(), Stopped> {
+        self.say(Produced::Same {
+            path: put.path.clone(),
+            bytes: put.seen.key.size,
+            learnt,
+        })
+    }
+
+    /// It is not sent.
+    fn leave(&self, put: &Put, problem: Option<Problem>) -> Result<(), Stopped> {
+        self.say(Produced::Left {
+            path: put.path.clone(),
+            bytes: put.seen.key.size,
+            problem,
+        })
+    }
+
+    fn say(&self, produced: Produced) -> Result<(), Stopped> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Stopped);
+        }
+        self.out.blocking_send(produced).map_err(|_closed| Stopped)
+    }
+}
+
+fn same_as(path: &RelPath) -> sync_op::Content {
+    sync_op::Content::SameAs(Bytes::copy_from_slice(path))
+}
+
+/// How many of them are read in one go.
+fn portion(puts: &[Put]) -> usize {
+    let mut bytes = 0;
+    let fits = puts.iter().take(READ_AHEAD).take_while(|put| {
+        bytes += put.seen.key.size.min(LARGE);
+        bytes <= READ_AHEAD_BYTES
+    });
+    fits.count().max(1)
+}

@@ -1,0 +1,98 @@
+//! Reads one file, as it is at one moment.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    time::SystemTime,
+};
+
+use outlast_tree::{Hash, Kind, RelPath};
+use rustix::{fs::fstat, io::Errno};
+
+use crate::{
+    problem::{Problem, ProblemKind},
+    root::{Root, Seen},
+};
+
+/// How often a file is read again that changes meanwhile.
+pub(crate) const ATTEMPTS: usize = 3;
+
+/// What came of reading.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// All of it, and what the file was before and after.
+    Read {
+        seen: Seen,
+        bytes: Vec<u8>,
+        hash: Hash,
+        began: SystemTime,
+    },
+    /// It is longer now than what is read in one go.
+    Long,
+    /// It is not there any more, or is something else. Whoever looks again will see.
+    Gone,
+    /// It cannot be had.
+    Problem(Problem),
+}
+
+/// Reads a file of at most `most` bytes.
+pub(crate) fn small(root: &Root, path: &RelPath, most: u64) -> Content {
+    for _ in 0..ATTEMPTS {
+        let (file, seen) = match open(root, path) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return Content::Gone,
+            Err(problem) => return Content::Problem(problem),
+        };
+        if seen.key.size > most {
+            return Content::Long;
+        }
+        let began = SystemTime::now();
+        let mut bytes = Vec::with_capacity(usize::try_from(seen.key.size).unwrap_or(0) + 1);
+        // One more than it has: so that one that grows is found out.
+        let read = (&file).take(seen.key.size + 1).read_to_end(&mut bytes);
+        match read.and_then(|_count| is_same(&file, &seen)) {
+            Ok(true) if bytes.len() as u64 == seen.key.size => {
+                let hash = blake3::hash(&bytes).into();
+                return Content::Read {
+                    seen,
+                    bytes,
+                    hash,
+                    began,
+                };
+            }
+            Ok(_) => {}
+            Err(error) => return Content::Problem(unreadable(path, &error)),
+        }
+    }
+    Content::Problem(changing(path))
+}
+
+/// Opens a regular file. None: there is none.
+pub(crate) fn open(root: &Root, path: &RelPath) -> Result<Option<(File, Seen)>, Problem> {
+    let file = match root.open_file(path) {
+        Ok(file) => file,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(errno) => return Err(unreadable(path, &errno.into())),
+    };
+    let stat = fstat(&file).map_err(|errno| unreadable(path, &errno.into()))?;
+    let seen = Seen::of(&stat);
+    Ok((seen.kind == Kind::File).then_some((file, seen)))
+}
+
+/// Whether an open file is as it was.
+pub(crate) fn is_same(file: &File, seen: &Seen) -> io::Result<bool> {
+    Ok(Seen::of(&fstat(file)?) == *seen)
+}
+
+pub(crate) fn unreadable(path: &RelPath, error: &io::Error) -> Problem {
+    Problem::new(
+        path,
+        ProblemKind::Unreadable,
+        format!("it cannot be read: {error}"),
+    )
+}
+
+pub(crate) fn changing(path: &RelPath) -> Problem {
+    let text = "it changes faster than it can be read";
+    Problem::new(path, ProblemKind::Changing, text)
+}

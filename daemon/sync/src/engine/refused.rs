@@ -1,0 +1,162 @@
+//! What is not on the host as it is here, and why: what the host refused, and what could not be read.
+
+use std::collections::BTreeMap;
+
+use outlast_client::helper_v1::{SyncOutcome, SyncRefusal};
+use outlast_tree::RelPath;
+
+use crate::{
+    problem::{Problem, ProblemKind},
+    root::Seen,
+};
+
+/// By path.
+#[derive(Debug, Default)]
+pub(crate) struct Refused {
+    /// What the host refused, with what was seen here then. It is not tried again before something else is seen.
+    by_host: BTreeMap<RelPath, (Option<Seen>, Problem)>,
+    /// What could not be read here. It is tried again whenever it is looked at.
+    here: BTreeMap<RelPath, Problem>,
+    /// What was left out when it was looked at.
+    looked: BTreeMap<Vec<u8>, Problem>,
+}
+
+impl Refused {
+    /// Whether just this was refused, or a directory above it was.
+    pub(crate) fn is(&self, path: &[u8], seen: Option<&Seen>) -> bool {
+        if self.by_host.is_empty() {
+            return false;
+        }
+        let at = |path: &[u8]| self.by_host.get(&RelPath::new(path).ok()?);
+        at(path).is_some_and(|(was, _)| was.as_ref() == seen)
+            || (seen.is_some() && above(path).any(|dir| at(dir).is_some_and(|(was, _)| was.is_some())))
+    }
+
+    /// Notes what the host refused.
+    pub(crate) fn by_host(&mut self, path: RelPath, seen: Option<Seen>, problem: Problem) {
+        self.by_host.insert(path, (seen, problem));
+    }
+
+    /// Notes what could not be read.
+    pub(crate) fn here(&mut self, path: RelPath, problem: Problem) {
+        self.here.insert(path, problem);
+    }
+
+    /// It is there now.
+    pub(crate) fn is_there(&mut self, path: &RelPath) {
+        if !self.by_host.is_empty() {
+            self.by_host.remove(path);
+        }
+    }
+
+    /// Everything is tried again.
+    pub(crate) fn forget(&mut self) {
+        self.by_host.clear();
+        self.here.clear();
+    }
+
+    /// Everything or a part was looked at: what is not as it was is forgotten, what was left out is noted.
+    pub(crate) fn looked(
+        &mut self,
+        was_looked_at: impl Fn(&[u8]) -> bool,
+        seen: impl Fn(&[u8]) -> Option<Seen>,
+        problems: Vec<Problem>,
+    ) {
+        self.by_host
+            .retain(|path, (was, _)| !was_looked_at(path) || *was == seen(path));
+        self.here.retain(|path, _| !was_looked_at(path));
+        self.looked.retain(|path, _| !was_looked_at(path));
+        self.looked.extend(
+            problems
+                .into_iter()
+                .map(|problem| (problem.path.clone(), problem)),
+        );
+    }
+
+    /// All of them but those that follow from another one, by path.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        let by_host = self.by_host.iter().filter(|(path, (seen, _))| {
+            let of_a_put = |dir: &[u8]| {
+                let dir = RelPath::new(dir).ok();
+                dir.and_then(|dir| self.by_host.get(&dir))
+                    .is_some_and(|(seen, _)| seen.is_some())
+            };
+            seen.is_none() || !above(path).any(of_a_put)
+        });
+        by_host
+            .map(|(_, (_, problem))| problem)
+            .chain(self.here.values())
+            .chain(self.looked.values())
+    }
+}
+
+/// The directories above a path, without the root.
+fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let slashes = path
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'/')
+        .map(|(at, _)| at);
+    slashes.map(|at| &path[..at])
+}
+
+/// The problem that a refusal makes. None: it was done, or the content is to be sent again.
+pub(crate) fn problem(path: &RelPath, outcome: &SyncOutcome) -> Option<Problem> {
+    let kind = match outcome.refusal() {
+        SyncRefusal::Unspecified | SyncRefusal::Need => return None,
+        SyncRefusal::Conflict => ProblemKind::Conflict,
+        SyncRefusal::Name => ProblemKind::NameRefused,
+        SyncRefusal::Clash => ProblemKind::NameClash,
+        SyncRefusal::Permission => ProblemKind::NotPermitted,
+        SyncRefusal::Full => ProblemKind::DiskFull,
+        SyncRefusal::NotEmpty => ProblemKind::NotEmpty,
+        SyncRefusal::TooLarge => ProblemKind::TooLarge,
+        SyncRefusal::Failed => ProblemKind::Failed,
+    };
+    Some(Problem::new(path, kind, outcome.message.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use outlast_tree::{Kind, StatKey};
+
+    use super::*;
+
+    fn path(bytes: &[u8]) -> RelPath {
+        RelPath::new(bytes).expect("a path")
+    }
+
+    fn seen(size: u64) -> Seen {
+        Seen {
+            kind: Kind::File,
+            mode: 0o644,
+            key: StatKey {
+                size,
+                ..StatKey::default()
+            },
+        }
+    }
+
+    fn conflict(at: &[u8]) -> Problem {
+        Problem::new(at, ProblemKind::Conflict, "it is another's")
+    }
+
+    #[test]
+    fn the_same_is_not_tried_again_and_what_is_below_is_not_told() {
+        let mut refused = Refused::default();
+        assert!(!refused.is(b"a", Some(&seen(1))));
+        refused.by_host(path(b"a"), Some(seen(1)), conflict(b"a"));
+        refused.by_host(path(b"a/b"), Some(seen(2)), conflict(b"a/b"));
+        refused.by_host(path(b"z"), None, conflict(b"z"));
+        assert!(refused.is(b"a", Some(&seen(1))) && !refused.is(b"a", Some(&seen(2))));
+        assert!(refused.is(b"a/c", Some(&seen(9))) && !refused.is(b"ab", Some(&seen(9))));
+        assert!(refused.is(b"z", None) && !refused.is(b"z", Some(&seen(1))));
+        let told: Vec<_> = refused.problems().map(|problem| problem.path.clone()).collect();
+        assert_eq!(told, [b"a".to_vec(), b"z".to_vec()]);
+        // Another look finds another file.
+        refused.looked(|at| at == b"a", |_| Some(seen(3)), Vec::new());
+        assert!(!refused.is(b"a", Some(&seen(1))));
+        refused.forget();
+        assert_eq!(refused.problems().count(), 0);
+    }
+}

@@ -1,0 +1,170 @@
+//! One stream to a target: opened, fed, listened to, until it breaks.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Instant,
+};
+
+use outlast_client::helper_v1::{
+    SyncDone, SyncOpen, SyncPosition, SyncSettle, SyncSettled, SyncTargetRequest, SyncTargetResponse,
+    helper_service_client::HelperServiceClient, sync_target_request, sync_target_response::Event,
+};
+use outlast_tree::{Entry, RelPath};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Status, Streaming, transport::Channel};
+
+use super::{copy::Copy, produce::Pending};
+
+/// Messages that wait to be sent; what is under way is bounded by the stream's window.
+const WAITING: usize = 4;
+
+/// A change under way, with what the record had before it.
+#[derive(Debug)]
+pub(crate) struct Underway {
+    pub(crate) pending: Pending,
+    pub(crate) old: Option<Entry>,
+}
+
+/// A target that is open.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) out: mpsc::Sender<SyncTargetRequest>,
+    inbound: Streaming<SyncTargetResponse>,
+    /// Up to where the record is known to be as the copy says, when nothing is under way.
+    pub(crate) position: SyncPosition,
+    /// Batches that were sent and not answered yet.
+    pub(crate) underway: VecDeque<Vec<Underway>>,
+    /// Batches that were sent.
+    pub(crate) sent: u64,
+    /// A settle was sent at that time and not answered yet.
+    pub(crate) settling: Option<Instant>,
+}
+
+/// What a target said.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Done(SyncDone),
+    Settled(SyncSettled),
+}
+
+/// What a target was opened with.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) session: Session,
+    pub(crate) target: Vec<u8>,
+    /// What the record holds. None: it is as the copy that the caller has.
+    pub(crate) copy: Option<Copy>,
+}
+
+/// Opens a target.
+///
+/// # Errors
+/// What the host says, or that the way broke.
+pub(crate) async fn open(
+    mut client: HelperServiceClient<Channel>,
+    request: SyncOpen,
+) -> Result<Opened, Status> {
+    let (out, waiting) = mpsc::channel(WAITING);
+    let first = SyncTargetRequest {
+        event: Some(sync_target_request::Event::Open(request)),
+    };
+    // There is room: nothing was sent yet.
+    out.send(first)
+        .await
+        .map_err(|_closed| Status::internal("a queue that was just made is closed"))?;
+    let request = Request::new(ReceiverStream::new(waiting));
+    let mut inbound = client.sync_target(request).await?.into_inner();
+    let Some(Event::Opened(opened)) = event(&mut inbound).await? else {
+        return Err(strange());
+    };
+    let mut position = opened.position.unwrap_or_default();
+    let copy = match opened.record_bytes {
+        None => None,
+        Some(length) => {
+            let length = usize::try_from(length).map_err(|_overflow| strange())?;
+            let mut record = Vec::new();
+            while record.len() < length {
+                let Some(Event::Record(part)) = event(&mut inbound).await? else {
+                    return Err(strange());
+                };
+                record.extend_from_slice(&part);
+            }
+            let (copy, at) = Copy::decode(&record).map_err(|_damaged| strange())?;
+            position = at;
+            Some(copy)
+        }
+    };
+    Ok(Opened {
+        session: Session {
+            out,
+            inbound,
+            position,
+            underway: VecDeque::new(),
+            sent: 0,
+            settling: None,
+        },
+        target: opened.target.to_vec(),
+        copy,
+    })
+}
+
+impl Session {
+    /// Waits for what the target says next. Cancel-safe.
+    pub(crate) async fn said(&mut self) -> Result<Said, Status> {
+        match event(&mut self.inbound).await? {
+            Some(Event::Done(done)) => Ok(Said::Done(done)),
+            Some(Event::Settled(settled)) => Ok(Said::Settled(settled)),
+            _ => Err(strange()),
+        }
+    }
+
+    /// Batches that were answered.
+    pub(crate) fn answered(&self) -> u64 {
+        self.sent - self.underway.len() as u64
+    }
+
+    /// Whether the copy is as the record.
+    pub(crate) fn is_even(&self) -> bool {
+        self.underway.is_empty()
+    }
+
+    /// Whether one of these paths is under way: what comes of it decides what is to be done about it now.
+    pub(crate) fn has_underway(&self, paths: &HashSet<Vec<u8>>) -> bool {
+        let mut all = self.underway.iter().flatten();
+        all.any(|underway| paths.contains(underway.pending.path.as_bytes()))
+    }
+
+    /// Notes what is under way in the copy.
+    pub(crate) fn send_off(&mut self, copy: &mut Copy, pending: Vec<Pending>) {
+        let underway = pending.into_iter().map(|pending| Underway {
+            old: copy.set(&pending.path, pending.new.clone()),
+            pending,
+        });
+        self.underway.push_back(underway.collect());
+        self.sent += 1;
+    }
+}
+
+/// The message that asks to look at everything there, or to bring it to the disk.
+pub(crate) fn settle(to_disk: bool) -> SyncTargetRequest {
+    SyncTargetRequest {
+        event: Some(sync_target_request::Event::Settle(SyncSettle { to_disk })),
+    }
+}
+
+/// Paths that a target names.
+pub(crate) fn paths(named: &[bytes::Bytes]) -> impl Iterator<Item = RelPath> {
+    named.iter().filter_map(|path| RelPath::new(path).ok())
+}
+
+async fn event(inbound: &mut Streaming<SyncTargetResponse>) -> Result<Option<Event>, Status> {
+    match inbound.message().await? {
+        Some(message) => Ok(message.event),
+        None => Err(Status::unavailable("the stream to the target ended")),
+    }
+}
+
+fn strange() -> Status {
+    Status::internal("the helper says something else than it should")
+}

@@ -1,0 +1,402 @@
+//! The near side of a sync: looks at the source, keeps watch over it, and plans.
+//!
+//! All of it may wait for a disk and belongs on a thread that may.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Instant,
+};
+
+use outlast_tree::{Entry, Kind, RelPath};
+
+use super::{
+    Config, Mode,
+    copy::Copy,
+    produce::{Index, Learnt, Pending},
+    refused::Refused,
+};
+use crate::{
+    cache::Cache,
+    halt::{Deletions, Verdict},
+    plan::{self, Ground, Plan, is_at_or_below},
+    root::{Root, RootGone},
+    rules::Rules,
+    scan::{self, Scan, Scope},
+    watch::Watch,
+};
+
+/// More changed paths than this, and than a tenth of all: looking at everything is less.
+const MANY: usize = 1000;
+
+/// What is to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    Everything,
+    Paths(HashSet<Vec<u8>>),
+}
+
+/// Why nothing is to be done before somebody says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Halt {
+    pub(crate) reason: &'static str,
+    pub(crate) message: String,
+}
+
+impl From<RootGone> for Halt {
+    fn from(gone: RootGone) -> Self {
+        Self {
+            reason: gone.word(),
+            message: gone.to_string(),
+        }
+    }
+}
+
+/// What came of looking.
+#[derive(Debug)]
+pub(crate) struct Surveyed {
+    pub(crate) root: Root,
+    pub(crate) plan: Plan,
+    pub(crate) index: Index,
+    pub(crate) signatures: HashMap<outlast_tree::Hash, crate::delta::Signature>,
+    /// It was stopped before its end, and the plan is not whole.
+    pub(crate) stopped: bool,
+}
+
+/// How changes are noticed.
+#[derive(Debug, Default)]
+pub(crate) enum Watching {
+    /// Not yet.
+    #[default]
+    Not,
+    Events(Watch),
+    /// By looking at everything now and then; why.
+    Polling(String),
+}
+
+/// The near side.
+#[derive(Debug)]
+pub(crate) struct Source {
+    config: Arc<Config>,
+    device: Option<u64>,
+    rules: Option<Arc<Rules>>,
+    pub(crate) cache: Cache,
+    pub(crate) refused: Refused,
+    pub(crate) deletions: Deletions,
+    pub(crate) watching: Watching,
+    /// Others may change the source without this machine's kernel being told; the kind of file system.
+    shared: Option<&'static str>,
+}
+
+impl Source {
+    pub(crate) fn new(config: Arc<Config>) -> Self {
+        Self {
+            cache: Cache::load(&config.cache),
+            config,
+            device: None,
+            rules: None,
+            refused: Refused::default(),
+            deletions: Deletions::new(),
+            watching: Watching::default(),
+            shared: None,
+        }
+    }
+
+    /// Forgets all that need not be so.
+    pub(crate) fn forget(&mut self) {
+        self.cache = Cache::new();
+        self.rules = None;
+        self.refused.forget();
+    }
+
+    /// Somebody says that what is to go may go.
+    pub(crate) fn confirm(&mut self) {
+        self.deletions.confirm();
+        // The source may lie on another file system now, and that was said to be right.
+        self.device = None;
+    }
+
+    /// Why changes are not all noticed by events, so that everything is looked at now and then.
+    pub(crate) fn watch_problem(&self) -> Option<String> {
+        match (&self.watching, self.shared) {
+            (Watching::Polling(why), _) => Some(why.clone()),
+            (_, Some(kind)) => Some(format!(
+                "the source is on {kind}, which does not tell of what other machines change"
+            )),
+            (Watching::Not | Watching::Events(_), None) => None,
+        }
+    }
+
+    /// What decides what counts may have changed. Gives whether it has.
+    pub(crate) fn reread_rules(&mut self) -> bool {
+        let Some(before) = &self.rules else { return true };
+        if before.are_fresh() {
+            // It is a file of patterns in a directory, which is read whenever the directory is.
+            return true;
+        }
+        match self.open_rules() {
+            Some(now) => {
+                let same = now.say_the_same(before);
+                self.rules = Some(now);
+                !same
+            }
+            None => true,
+        }
+    }
+
+    fn open_rules(&self) -> Option<Arc<Rules>> {
+        let opened = Rules::open(&self.config.source, &self.config.rules, &self.config.places);
+        // The patterns were looked at before the sync was accepted.
+        opened.ok().map(Arc::new)
+    }
+
+    fn rules(&mut self) -> Option<Arc<Rules>> {
+        let fresh = self.rules.take().filter(|rules| rules.are_fresh());
+        self.rules = fresh.or_else(|| self.open_rules());
+        self.rules.clone()
+    }
+
+    /// Looks at what is wanted and plans what is to be done about it.
+    ///
+    /// # Errors
+    /// When the source is not what it was, or too much of it is gone.
+    pub(crate) fn survey(
+        &mut self,
+        copy: &Copy,
+        wanted: &Wanted,
+        stop: &AtomicBool,
+    ) -> Result<Surveyed, Halt> {
+        let root = Root::open(&self.config.source, self.device)?;
+        self.device = Some(root.device());
+        self.shared = root.shared();
+        let Some(rules) = self.rules() else {
+            return Err(Halt {
+                reason: "error",
+                message: "a pattern of --exclude is none".to_owned(),
+            });
+        };
+        let scope = match wanted {
+            Wanted::Everything => None,
+            Wanted::Paths(paths) => scope(paths, copy),
+        };
+        let scan = match &scope {
+            None => self.look_at_all(&root, &rules, stop),
+            Some(scope) => self.look_at_some(&root, &rules, scope, stop),
+        };
+        let plan = self.plan(copy, &scan, scope.as_ref());
+        if !scan.stopped {
+            self.refused.looked(
+                |path| {
+                    scope
+                        .as_ref()
+                        .is_none_or(|scope| scope.trees.iter().any(|top| is_at_or_below(path, top)))
+                },
+                |path| scan.tree.get(path).copied(),
+                scan.problems,
+            );
+            self.judge(copy, &plan)?;
+            if scope.is_none() && self.cache.len() > scan.tree.len() {
+                self.cache.retain(|path| scan.tree.get(path).is_some());
+            }
+        }
+        let index = if Index::is_worth_it(&plan) {
+            Index::of(copy.entries().iter())
+        } else {
+            Index::default()
+        };
+        let signatures = plan
+            .puts
+            .iter()
+            .filter_map(|put| {
+                let hash = put.old.as_ref().filter(|old| old.kind == Kind::File)?.hash;
+                Some((hash, self.cache.blocks(&put.path, &hash)?.clone()))
+            })
+            .collect();
+        Ok(Surveyed {
+            root,
+            plan,
+            index,
+            signatures,
+            stopped: scan.stopped,
+        })
+    }
+
+    fn plan(&self, copy: &Copy, scan: &Scan, scope: Option<&Scope>) -> Plan {
+        if scan.stopped {
+            return Plan::default();
+        }
+        plan::plan(&Ground {
+            tree: &scan.tree,
+            scope,
+            unknown: &scan.unknown,
+            far: copy.entries(),
+            mode: self.config.mode,
+            hash: &|path, key| self.cache.hash(path, key),
+            refused: &|path, seen| self.refused.is(path, seen),
+        })
+    }
+
+    /// Whether so much may go.
+    fn judge(&mut self, copy: &Copy, plan: &Plan) -> Result<(), Halt> {
+        if self.config.mode == Mode::Update || plan.deletions == 0 {
+            return Ok(());
+        }
+        let (there, _) = copy.size();
+        let now = Instant::now();
+        let verdict = match self
+            .deletions
+            .emptied(now, u64::from(!empties(plan, there)), there)
+        {
+            Verdict::Fine => {
+                let limits = &self.config.limits;
+                self.deletions.judge(now, plan.deletions, there, limits)
+            }
+            verdict => verdict,
+        };
+        match verdict {
+            Verdict::Fine => Ok(()),
+            Verdict::Emptied { of } => Err(Halt {
+                reason: "source_emptied",
+                message: format!(
+                    "there is no file in {:?} any more, and {of} on the host would go",
+                    self.config.source
+                ),
+            }),
+            Verdict::TooMany { files, of } => Err(Halt {
+                reason: "mass_deletion",
+                message: format!("{files} of {of} files would go on the host"),
+            }),
+        }
+    }
+
+    fn look_at_all(&mut self, root: &Root, rules: &Rules, stop: &AtomicBool) -> Scan {
+        let scan = scan::scan(root, rules, stop, &|_| {});
+        if scan.stopped {
+            return scan;
+        }
+        match self.watch_all(rules, &scan) {
+            // What changed before it was watched is seen now.
+            true => scan::scan(root, rules, stop, &|_| {}),
+            false => scan,
+        }
+    }
+
+    fn look_at_some(&mut self, root: &Root, rules: &Rules, scope: &Scope, stop: &AtomicBool) -> Scan {
+        let scan = scan::look(root, rules, scope, stop);
+        if let Watching::Events(watch) = &mut self.watching
+            && !scan.dirs.is_empty()
+        {
+            let before = watch.len();
+            match watch.add(&scan.dirs) {
+                Ok(()) if watch.len() == before => {}
+                // What changed before it was watched is seen now.
+                Ok(()) => return scan::look(root, rules, scope, stop),
+                Err(why) => self.watching = Watching::Polling(why),
+            }
+        }
+        scan
+    }
+
+    /// Watches all directories that count. Gives whether something is watched that was not before.
+    fn watch_all(&mut self, rules: &Rules, scan: &Scan) -> bool {
+        if matches!(self.watching, Watching::Not) {
+            self.watching = match Watch::new(&self.config.source, rule_dirs(rules)) {
+                Ok(watch) => Watching::Events(watch),
+                Err(why) => Watching::Polling(why),
+            };
+        }
+        let Watching::Events(watch) = &mut self.watching else {
+            return false;
+        };
+        let dirs = std::iter::once(&b""[..]).chain(scan.dirs.iter().map(RelPath::as_bytes));
+        let watched = watch.set_git(rule_dirs(rules));
+        match watched.and_then(|()| watch.set(dirs)) {
+            Ok(added) => added > 0,
+            Err(why) => {
+                self.watching = Watching::Polling(why);
+                false
+            }
+        }
+    }
+
+    /// Notes what was learnt of a file.
+    pub(crate) fn learn(&mut self, path: &RelPath, learnt: Learnt) {
+        let Learnt {
+            key,
+            hash,
+            began,
+            signature,
+        } = learnt;
+        self.cache.note(path, key, hash, began);
+        if let Some(signature) = signature {
+            self.cache.note_blocks(path, hash, signature);
+        }
+    }
+
+    /// A change was made on the host.
+    pub(crate) fn made(&mut self, pending: Pending) {
+        self.refused.is_there(&pending.path);
+        if pending.new.is_none() {
+            self.cache.remove(&pending.path);
+        }
+        if let Some(learnt) = pending.learnt {
+            self.learn(&pending.path, learnt);
+        }
+    }
+}
+
+/// Whether no file is left of those that are there.
+fn empties(plan: &Plan, there: u64) -> bool {
+    plan.files == 0 && plan.deletions >= there
+}
+
+/// Directories of files outside of the source that decide what counts.
+fn rule_dirs(rules: &Rules) -> Vec<PathBuf> {
+    let mut dirs: Vec<PathBuf> = rules
+        .files()
+        .iter()
+        .filter_map(|file| file.parent().map(PathBuf::from))
+        .filter(|dir| dir.is_dir())
+        .collect();
+    dirs.sort_unstable();
+    dirs.dedup();
+    dirs
+}
+
+/// What to look at for these paths. None: everything.
+fn scope(paths: &HashSet<Vec<u8>>, copy: &Copy) -> Option<Scope> {
+    let known = copy.entries();
+    if paths.contains(&Vec::new()) || (paths.len() > MANY && paths.len() > known.len() / 10) {
+        return None;
+    }
+    let mut trees = HashSet::new();
+    for path in paths {
+        // What is no path of a tree is told by looking at its directory.
+        let Ok(path) = RelPath::new(path) else {
+            let at = path.iter().rposition(|&byte| byte == b'/')?;
+            trees.insert(RelPath::new(&path[..at]).ok()?);
+            continue;
+        };
+        trees.insert(topmost(path, |dir| {
+            known.get(dir).map(|entry: &Entry| entry.kind) == Some(Kind::Dir)
+        }));
+    }
+    Some(Scope {
+        trees: trees.into_iter().collect(),
+        entries: Vec::new(),
+    })
+}
+
+/// The path, or the topmost directory above it that is not known yet: it has to be made first.
+fn topmost(path: RelPath, is_known: impl Fn(&[u8]) -> bool) -> RelPath {
+    let mut top = path;
+    while let Some(dir) = top.parent() {
+        if is_known(dir) {
+            return top;
+        }
+        let Ok(dir) = RelPath::new(dir) else { return top };
+        top = dir;
+    }
+    top
+}

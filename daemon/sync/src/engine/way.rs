@@ -1,0 +1,21 @@
+//! How an engine reaches its host.
+
+use outlast_client::helper_v1::helper_service_client::HelperServiceClient;
+use tonic::{Status, transport::Channel};
+
+/// The way to a host, which may break and come back.
+#[tonic::async_trait]
+pub trait Way: Send + Sync + 'static {
+    /// Waits until the host can be called, and gives a client for much data. None: never again.
+    async fn connect(&self) -> Option<HelperServiceClient<Channel>>;
+
+    /// Whether bytes go through a network, so that fewer of them are worth some work.
+    fn is_far(&self) -> bool;
+
+    /// Whether a call failed because the way broke, and not because it was refused.
+    fn is_cut_off(&self, status: &Status) -> bool;
+
+    /// After a call that failed because the way broke: has the connection prove itself, so that whoever tries again does
+    /// not spin.
+    async fn doubt(&self);
+}

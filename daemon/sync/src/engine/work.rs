@@ -1,0 +1,445 @@
+//! The life of an engine: paused, halted, waiting for its host, or serving it.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+
+use outlast_client::{
+    helper_v1::{SyncOpen, SyncPosition},
+    v1::{Error, ErrorKind},
+};
+use outlast_tree::RelPath;
+use tokio::{
+    sync::{mpsc, watch},
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::{
+    Command, Config, Refused, State, View, Way,
+    copy::Copy,
+    flush::Flushes,
+    limit::Limit,
+    progress::Counter,
+    serve, session,
+    source::{Halt, Source},
+    view::PROBLEMS,
+};
+
+/// How long a host may take to be there before it is told that it is away.
+const AT_ONCE: Duration = Duration::from_millis(300);
+/// The first pause after an error, and the longest: what is wrong is for people to mend, who can say when it is.
+const RETRY: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
+
+/// What to do next.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Whatever the state says.
+    GoOn,
+    /// Nothing any more.
+    End,
+}
+
+/// One sync at work.
+pub(super) struct Engine {
+    pub(super) config: Arc<Config>,
+    pub(super) way: Arc<dyn Way>,
+    pub(super) inbox: mpsc::Receiver<Command>,
+    shown: watch::Sender<View>,
+    pub(super) stop: CancellationToken,
+    pub(super) view: View,
+    /// Away while a thread looks.
+    pub(super) source: Option<Box<Source>>,
+    /// What the record says, as far as it is known, and away likewise.
+    pub(super) copy: Option<Box<Copy>>,
+    /// Up to where the copy is known to be as the record.
+    pub(super) position: Option<SyncPosition>,
+    /// What is to be looked at.
+    pub(super) everything: bool,
+    pub(super) dirty: HashSet<Vec<u8>>,
+    pub(super) rules_changed: bool,
+    /// What the host turned out not to have, and how often.
+    pub(super) forced: HashMap<RelPath, u32>,
+    pub(super) flushes: Flushes,
+    pub(super) counter: Counter,
+    pub(super) limit: Limit,
+    /// Number of the next large file.
+    pub(super) number: u64,
+    /// Something is not written down yet.
+    pub(super) unsaved: bool,
+    pub(super) problems_changed: bool,
+    pub(super) paused: bool,
+    pub(super) halted: Option<Halt>,
+    /// An open stream has to be opened anew.
+    pub(super) anew: bool,
+    /// For the next opening.
+    here: bool,
+    occupied: bool,
+    reread: bool,
+    /// What is there and not ours is replaced, until everything is there once.
+    pub(super) replace: bool,
+    /// Errors one after the other.
+    errors: u32,
+}
+
+impl Engine {
+    pub(super) async fn new(
+        config: Config,
+        way: Arc<dyn Way>,
+        paused: bool,
+        inbox: mpsc::Receiver<Command>,
+        shown: watch::Sender<View>,
+        stop: CancellationToken,
+    ) -> Self {
+        let config = Arc::new(config);
+        let loading = Arc::clone(&config);
+        let loaded = spawn_blocking(move || {
+            if let Err(error) = make_dir(&loading.cache) {
+                tracing::warn!(%error, dir = %loading.cache.display(), "the cache of a sync");
+            }
+            let kept = Copy::load(&loading.cache);
+            (Source::new(Arc::clone(&loading)), kept)
+        });
+        let (source, kept) = match loaded.await {
+            Ok(loaded) => loaded,
+            Err(_panic) => (Source::new(Arc::clone(&config)), None),
+        };
+        let (copy, position) = kept.map_or((None, None), |(copy, position)| (Some(copy), Some(position)));
+        Self {
+            way,
+            inbox,
+            shown,
+            stop,
+            view: View::default(),
+            source: Some(Box::new(source)),
+            copy: copy.map(Box::new),
+            position,
+            everything: true,
+            dirty: HashSet::new(),
+            rules_changed: false,
+            forced: HashMap::new(),
+            flushes: Flushes::default(),
+            counter: Counter::default(),
+            limit: Limit::new(config.limit_bytes),
+            number: 0,
+            unsaved: false,
+            problems_changed: false,
+            paused,
+            halted: None,
+            anew: false,
+            here: false,
+            occupied: config.occupied,
+            reread: false,
+            replace: false,
+            errors: 0,
+            config,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        loop {
+            let next = if self.paused {
+                self.set(State::Paused, None, None);
+                self.wait(std::future::pending()).await
+            } else if let Some(halt) = self.halted.clone() {
+                self.set(State::Halted, Some(halt.reason), Some(halt.message));
+                self.wait(std::future::pending()).await
+            } else {
+                self.connect().await
+            };
+            if matches!(next, Next::End) {
+                break;
+            }
+        }
+        self.save().await;
+    }
+
+    /// Does nothing until a command changes something, or this has come.
+    async fn wait(&mut self, until: impl Future<Output = ()>) -> Next {
+        let stop = self.stop.clone();
+        let mut until = pin!(until);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Next::End,
+                command = self.inbox.recv() => match command {
+                    None => return Next::End,
+                    Some(command) => if self.command(command) {
+                        return Next::GoOn;
+                    },
+                },
+                () = &mut until => return Next::GoOn,
+            }
+        }
+    }
+
+    /// Does what is asked. Gives whether that changes what is to be done next.
+    pub(super) fn command(&mut self, command: Command) -> bool {
+        match command {
+            Command::Flush(reply) => {
+                let refused = if self.paused {
+                    Some(("paused", "it is paused".to_owned()))
+                } else {
+                    let halt = self.halted.as_ref();
+                    halt.map(|halt| (halt.reason, halt.message.clone()))
+                };
+                match refused {
+                    Some((reason, message)) => {
+                        let refused = Refused {
+                            reason: reason.to_owned(),
+                            message,
+                        };
+                        let _gone = reply.send(Err(refused));
+                        false
+                    }
+                    None => {
+                        self.flushes.add(reply);
+                        true
+                    }
+                }
+            }
+            Command::Pause => {
+                self.paused = true;
+                true
+            }
+            Command::Resume { confirm } => {
+                if confirm && let Some(halt) = self.halted.take() {
+                    match halt.reason {
+                        "target_missing" | "target_replaced" => self.here = true,
+                        "target_not_empty" => self.occupied = true,
+                        _ => {
+                            if let Some(source) = &mut self.source {
+                                source.confirm();
+                            }
+                        }
+                    }
+                }
+                self.paused = false;
+                true
+            }
+            Command::Reset { adopt } => {
+                if let Some(source) = &mut self.source {
+                    source.forget();
+                }
+                self.copy = None;
+                self.position = None;
+                self.halted = None;
+                self.anew = true;
+                self.reread = true;
+                self.replace |= adopt;
+                self.occupied |= adopt;
+                self.problems_changed = true;
+                true
+            }
+        }
+    }
+
+    /// Waits for the host, opens the target and serves it until that ends.
+    async fn connect(&mut self) -> Next {
+        self.everything = true;
+        self.anew = false;
+        if self.view.state != State::Starting {
+            self.publish();
+        }
+        let way = Arc::clone(&self.way);
+        let mut connecting = pin!(async move { way.connect().await });
+        let client = match timeout(AT_ONCE, &mut connecting).await {
+            Ok(client) => client,
+            Err(_elapsed) => {
+                self.set(State::Disconnected, None, None);
+                let stop = self.stop.clone();
+                loop {
+                    tokio::select! {
+                        biased;
+                        () = stop.cancelled() => return Next::End,
+                        command = self.inbox.recv() => match command {
+                            None => return Next::End,
+                            Some(command) => if self.command(command) && self.is_held() {
+                                return Next::GoOn;
+                            },
+                        },
+                        client = &mut connecting => break client,
+                        heard = serve::hear(self.source.as_mut().map(|source| &mut source.watching)) => {
+                            self.heard(heard);
+                            self.publish();
+                        }
+                    }
+                }
+            }
+        };
+        let Some(client) = client else { return Next::End };
+        if self.copy.is_none() {
+            self.position = None;
+        }
+        let request = SyncOpen {
+            id: self.config.id.clone(),
+            target: self.config.target.clone().into(),
+            position: self.position.clone(),
+            here: self.here,
+            occupied: self.occupied,
+            reread: self.reread,
+            mode: self.source_mode().await,
+        };
+        let stop = self.stop.clone();
+        let mut opening = pin!(session::open(client, request));
+        let opened = loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Next::End,
+                command = self.inbox.recv() => match command {
+                    None => return Next::End,
+                    Some(command) => if self.command(command) && (self.is_held() || self.anew) {
+                        return Next::GoOn;
+                    },
+                },
+                opened = &mut opening => break opened,
+            }
+        };
+        match opened {
+            Ok(opened) => {
+                if let Some(copy) = opened.copy {
+                    self.replace |= self.occupied && copy.entries().is_empty();
+                    self.copy = Some(Box::new(copy));
+                    self.unsaved = true;
+                }
+                (self.here, self.reread, self.errors) = (false, false, 0);
+                self.view.target = Some(opened.target);
+                self.serve(opened.session).await
+            }
+            Err(status) => self.broken(&status).await,
+        }
+    }
+
+    /// Permission bits of the source, which a target that is made gets as well.
+    async fn source_mode(&self) -> Option<u32> {
+        use std::os::unix::fs::MetadataExt as _;
+        let found = tokio::fs::metadata(&self.config.source).await.ok()?;
+        Some(found.mode() & 0o777 | 0o700)
+    }
+
+    /// Whether nothing is to be done before a command comes.
+    fn is_held(&self) -> bool {
+        self.paused || self.halted.is_some()
+    }
+
+    /// A stream could not be opened, or ended.
+    pub(super) async fn broken(&mut self, status: &Status) -> Next {
+        self.flushes.again();
+        if self.way.is_cut_off(status) {
+            self.way.doubt().await;
+            return Next::GoOn;
+        }
+        let error = Error::from_status(status);
+        let message = error
+            .as_ref()
+            .map_or_else(|| status.message().to_owned(), |error| error.message.clone());
+        let subject = error.as_ref().and_then(|error| error.subject.as_deref());
+        let halts = ["target_missing", "target_replaced", "target_not_empty"];
+        if let Some(reason) = halts.into_iter().find(|reason| subject == Some(*reason)) {
+            self.halt(Halt { reason, message });
+            return Next::GoOn;
+        }
+        let kind = error.map_or(ErrorKind::Failed, |error| error.kind());
+        self.fail(&kind.word(), message);
+        let pause = RETRY[0].saturating_mul(1 << self.errors.min(16)).min(RETRY[1]);
+        self.errors += 1;
+        self.wait(sleep(pause)).await
+    }
+
+    /// Nothing goes on before somebody says so.
+    pub(super) fn halt(&mut self, halt: Halt) {
+        self.flushes.refuse(&Refused {
+            reason: halt.reason.to_owned(),
+            message: halt.message.clone(),
+        });
+        self.halted = Some(halt);
+    }
+
+    fn fail(&mut self, reason: &str, message: String) {
+        self.flushes.refuse(&Refused {
+            reason: reason.to_owned(),
+            message: message.clone(),
+        });
+        self.set(State::Error, Some(reason), Some(message));
+    }
+
+    /// Shows a state and its cause.
+    pub(super) fn set(&mut self, state: State, reason: Option<&str>, message: Option<String>) {
+        self.view.state = state;
+        self.view.reason = reason.map(str::to_owned);
+        self.view.message = message;
+        self.publish();
+    }
+
+    /// Shows what is known.
+    pub(super) fn publish(&mut self) {
+        if let Some(copy) = &self.copy {
+            (self.view.files, self.view.bytes) = copy.size();
+        }
+        self.view.progress = self.counter.read(std::time::Instant::now());
+        (self.view.pending_files, self.view.pending_bytes) = self.counter.left();
+        if self.view.pending_files == 0 {
+            self.view.pending_files = self.dirty.len() as u64;
+        }
+        if let Some(source) = &self.source {
+            self.view.watch_problem = source.watch_problem();
+            if std::mem::take(&mut self.problems_changed) {
+                let mut all: Vec<_> = source.refused.problems().cloned().collect();
+                self.view.problem_count = all.len() as u64;
+                all.truncate(PROBLEMS);
+                self.view.problems = Arc::new(all);
+            }
+        }
+        self.shown.send_if_modified(|shown| {
+            let is_new = *shown != self.view;
+            if is_new {
+                shown.clone_from(&self.view);
+            }
+            is_new
+        });
+    }
+
+    /// Writes down what is known, so that the next start need not read everything.
+    pub(super) async fn save(&mut self) {
+        if !self.unsaved {
+            return;
+        }
+        self.unsaved = false;
+        let (Some(source), copy) = (self.source.take(), self.copy.take()) else {
+            return;
+        };
+        let (config, position) = (Arc::clone(&self.config), self.position.clone());
+        let saved = spawn_blocking(move || {
+            let kept = source
+                .cache
+                .save(&config.cache)
+                .and_then(|()| match (&copy, &position) {
+                    (Some(copy), Some(position)) => copy.save(&config.cache, position),
+                    _ => Copy::forget(&config.cache),
+                });
+            if let Err(error) = kept {
+                tracing::warn!(%error, dir = %config.cache.display(), "keeping the cache of a sync");
+            }
+            (source, copy)
+        });
+        let (source, copy) = match saved.await {
+            Ok(kept) => kept,
+            Err(_panic) => (Box::new(Source::new(Arc::clone(&self.config))), None),
+        };
+        (self.source, self.copy) = (Some(source), copy);
+    }
+}
+
+fn make_dir(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+}

@@ -1,0 +1,134 @@
+//! When nothing goes on before somebody says so.
+
+use std::fs;
+
+use outlast_sync::engine::{Command, Mode, State};
+
+use crate::bed::Bed;
+
+fn fill(bed: &Bed, count: usize) {
+    for index in 0..count {
+        bed.write(&format!("d/f{index}"), format!("{index}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_source_empties_nothing() {
+    let mut bed = Bed::new();
+    fill(&bed, 3);
+    bed.start();
+    bed.flush().await;
+    fs::remove_dir_all(bed.source("d")).unwrap();
+    let refused = bed.try_flush().await.unwrap_err();
+    assert_eq!(refused.reason, "source_emptied");
+    let view = bed.wait_state(State::Halted).await;
+    assert_eq!(view.reason.as_deref(), Some("source_emptied"));
+    assert!(bed.target("d/f1").exists());
+    assert_eq!(bed.try_flush().await.unwrap_err().reason, "source_emptied");
+    bed.say(Command::Resume { confirm: true }).await;
+    bed.wait_disk("it goes when that is confirmed", || !bed.target("d").exists())
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_is_gone_or_replaced_halts() {
+    let mut bed = Bed::new();
+    fill(&bed, 3);
+    bed.start();
+    bed.flush().await;
+    let away = bed.path().join("away");
+    fs::rename(bed.source(""), &away).unwrap();
+    assert_eq!(bed.try_flush().await.unwrap_err().reason, "source_missing");
+    fs::write(bed.path().join("source"), "a file").unwrap();
+    bed.say(Command::Resume { confirm: true }).await;
+    bed.wait("replaced", |view| {
+        view.reason.as_deref() == Some("source_replaced")
+    })
+    .await;
+    fs::remove_file(bed.path().join("source")).unwrap();
+    fs::rename(&away, bed.path().join("source")).unwrap();
+    bed.say(Command::Resume { confirm: true }).await;
+    bed.wait_state(State::Watching).await;
+    bed.assert_equal();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_half_of_many_files_do_not_go_at_once() {
+    let mut bed = Bed::new();
+    fill(&bed, 500);
+    bed.write("other", "stays");
+    bed.start();
+    bed.flush().await;
+    bed.wait_state(State::Watching).await;
+    fs::remove_dir_all(bed.source("d")).unwrap();
+    let view = bed.wait_state(State::Halted).await;
+    assert_eq!(view.reason.as_deref(), Some("mass_deletion"));
+    let left = fs::read_dir(bed.target("d")).unwrap().count();
+    assert!(left >= 250, "only {left} are left");
+    bed.say(Command::Resume { confirm: true }).await;
+    bed.wait_disk("they go", || !bed.target("d").exists()).await;
+    bed.flush().await;
+    bed.assert_equal();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_deletes_nothing() {
+    let mut bed = Bed::new();
+    bed.config.mode = Mode::Update;
+    fill(&bed, 3);
+    bed.start();
+    bed.flush().await;
+    fs::remove_dir_all(bed.source("d")).unwrap();
+    bed.write("new", "n");
+    bed.flush().await;
+    assert!(bed.target("d/f1").exists() && bed.target("new").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_with_something_in_it_is_taken_only_when_told() {
+    let mut bed = Bed::new();
+    bed.write("same", "s");
+    bed.write("other", "ours");
+    fs::create_dir(bed.target("")).unwrap();
+    fs::write(bed.target("same"), "s").unwrap();
+    fs::write(bed.target("other"), "theirs").unwrap();
+    fs::write(bed.target("extra"), "theirs").unwrap();
+    bed.start();
+    let view = bed.wait_state(State::Halted).await;
+    assert_eq!(view.reason.as_deref(), Some("target_not_empty"));
+    assert_eq!(fs::read(bed.target("other")).unwrap(), b"theirs");
+    bed.say(Command::Resume { confirm: true }).await;
+    bed.wait_state(State::Watching).await;
+    assert_eq!(fs::read(bed.target("other")).unwrap(), b"ours");
+    assert_eq!(fs::read(bed.target("extra")).unwrap(), b"theirs");
+    // Taken once; afterwards what is not ours is left alone again.
+    fs::write(bed.target("other"), "theirs again").unwrap();
+    bed.write("other", "ours again");
+    bed.flush().await;
+    assert_eq!(fs::read(bed.target("other")).unwrap(), b"theirs again");
+    bed.say(Command::Reset { adopt: true }).await;
+    bed.flush().await;
+    assert_eq!(fs::read(bed.target("other")).unwrap(), b"ours again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_gone_or_replaced_halts() {
+    let mut bed = Bed::new();
+    fill(&bed, 3);
+    bed.start();
+    bed.flush().await;
+    bed.stop().await;
+    fs::remove_dir_all(bed.target("")).unwrap();
+    bed.start();
+    let view = bed.wait_state(State::Halted).await;
+    assert_eq!(view.reason.as_deref(), Some("target_missing"));
+    bed.say(Command::Resume { confirm: true }).await;
+    bed.flush().await;
+    bed.assert_equal();
+    bed.stop().await;
+    fs::rename(bed.target(""), bed.path().join("elsewhere")).unwrap();
+    fs::create_dir(bed.target("")).unwrap();
+    bed.start();
+    let view = bed.wait_state(State::Halted).await;
+    assert_eq!(view.reason.as_deref(), Some("target_replaced"));
+}
