@@ -6,7 +6,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use outlast_client::{
-    helper_v1::{DeleteJobRequest, DeleteSessionRequest, ListJobsRequest, ListSessionsRequest, SpoolEntry},
+    helper_v1::{
+        DeleteJobRequest, DeleteSessionRequest, ForgetSyncRequest, ListJobsRequest, ListSessionsRequest,
+        SpoolEntry,
+    },
     v1::Error,
 };
 use outlast_helper::spool::Spec;
@@ -146,6 +149,7 @@ pub(crate) async fn remove(client: &mut HelperClient, removal: Removal) -> Resul
     let removed = match removal.kind {
         RemovalKind::Job => client.delete_job(DeleteJobRequest { id }).await.map(drop),
         RemovalKind::Session => client.delete_session(DeleteSessionRequest { id }).await.map(drop),
+        RemovalKind::Sync => client.forget_sync(ForgetSyncRequest { id }).await.map(drop),
     };
     match removed {
         Err(status) if status.code() != Code::NotFound => Err(status),

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 use tracing::level_filters::LevelFilter;
 
 /// What the user may decide. [`Config::default`] is what holds where nothing is said.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Config {
     /// `[daemon]`.
     pub daemon: DaemonConfig,
@@ -19,6 +19,8 @@ pub struct Config {
     pub jobs: JobsConfig,
     /// `[sessions]`.
     pub sessions: SessionsConfig,
+    /// `[sync]`.
+    pub sync: SyncConfig,
     /// `[events]`.
     pub events: EventsConfig,
 }
@@ -52,6 +54,15 @@ pub struct SessionsConfig {
     pub user_copy_mode_keys: bool,
 }
 
+/// `[sync]`: a sync halts when more files than both of these are to be deleted at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SyncConfig {
+    /// How many files may always be deleted.
+    pub halt_deletions: u64,
+    /// Which part of all files may always be deleted, from 0 to 1.
+    pub halt_share: f64,
+}
+
 /// `[events]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventsConfig {
@@ -77,6 +88,10 @@ impl Default for Config {
                 history_limit: 50_000,
                 user_copy_mode_keys: true,
             },
+            sync: SyncConfig {
+                halt_deletions: 200,
+                halt_share: 0.5,
+            },
             events: EventsConfig {
                 keep_count: 100_000,
                 keep_days: 30,
@@ -88,6 +103,7 @@ impl Default for Config {
 /// A value as it was written, in the file or the environment.
 enum Value<'a> {
     Integer(i128),
+    Fraction(f64),
     Boolean(bool),
     Text(&'a str),
     Other(&'static str),
@@ -185,6 +201,26 @@ const KEYS: &[Key] = &[
         show: |config| config.sessions.user_copy_mode_keys.to_string(),
     },
     Key {
+        table: "sync",
+        name: "halt_deletions",
+        about: "how many files a sync deletes at once without asking, however many there are",
+        set: |config, value| {
+            config.sync.halt_deletions = number(value, 0, i64::MAX as u64).ok_or(COUNT)?;
+            Ok(())
+        },
+        show: |config| config.sync.halt_deletions.to_string(),
+    },
+    Key {
+        table: "sync",
+        name: "halt_share",
+        about: "which part of its files a sync deletes at once without asking, from 0.0 to 1.0",
+        set: |config, value| {
+            config.sync.halt_share = share(value).ok_or("a number from 0.0 to 1.0")?;
+            Ok(())
+        },
+        show: |config| format!("{:?}", config.sync.halt_share),
+    },
+    Key {
         table: "events",
         name: "keep_count",
         about: "how many events are kept at most",
@@ -219,6 +255,16 @@ fn number(value: &Value<'_>, least: u64, most: u64) -> Option<u64> {
             .filter(|number| (least..=most).contains(number)),
         _ => None,
     }
+}
+
+fn share(value: &Value<'_>) -> Option<f64> {
+    let share = match value {
+        Value::Integer(0) => 0.0,
+        Value::Integer(1) => 1.0,
+        Value::Fraction(share) => *share,
+        _ => return None,
+    };
+    (0.0..=1.0).contains(&share).then_some(share)
 }
 
 fn level(value: &Value<'_>) -> Result<LevelFilter, &'static str> {
@@ -347,6 +393,10 @@ impl Config {
         let value = match value {
             DeValue::Integer(number) => i128::from_str_radix(number.as_str(), number.radix())
                 .map_or(Value::Other("a number that is too large"), Value::Integer),
+            DeValue::Float(number) => number
+                .as_str()
+                .parse()
+                .map_or(Value::Other("a number that is too large"), Value::Fraction),
             DeValue::Boolean(truth) => Value::Boolean(*truth),
             DeValue::String(text) => Value::Text(text),
             other => Value::Other(other.type_str()),
@@ -368,7 +418,7 @@ impl Config {
                 ("true", _) => Value::Boolean(true),
                 ("false", _) => Value::Boolean(false),
                 (_, Ok(number)) => Value::Integer(number),
-                (text, Err(_not_a_number)) => Value::Text(text),
+                (text, Err(_not_whole)) => text.parse().map_or(Value::Text(text), Value::Fraction),
             };
             (key.set)(self, &value).map_err(|wanted| ConfigError {
                 place: name,
@@ -402,6 +452,7 @@ impl fmt::Display for Value<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Integer(number) => number.fmt(f),
+            Self::Fraction(number) => write!(f, "{number:?}"),
             Self::Boolean(truth) => truth.fmt(f),
             Self::Text(text) => write!(f, "{text:?}"),
             Self::Other(what) => f.write_str(what),
@@ -437,8 +488,8 @@ impl Source<'_> {
             None => did_you_mean(name, KEYS.iter().map(|key| key.table))
                 .map(|near| format!("did you mean `[{near}]`?")),
         };
-        let hint =
-            hint.or_else(|| Some("the tables are [daemon], [jobs], [sessions] and [events]".to_owned()));
+        let hint = hint
+            .or_else(|| Some("the tables are [daemon], [jobs], [sessions], [sync] and [events]".to_owned()));
         self.error(Some(span), message, hint)
     }
 
@@ -508,12 +559,18 @@ mod tests {
     #[test]
     fn what_is_printed_reads_back_the_same() {
         let text = "[daemon]\nlog_level='debug'\nlog_files_kept=3\n[jobs]\nmax_running=4\nlog_max_bytes=1_000_000\n\
-                    prune_after_days=7\n[sessions]\nhistory_limit=0x10\nuser_copy_mode_keys=false\n[events]\n\
+                    prune_after_days=7\n[sessions]\nhistory_limit=0x10\nuser_copy_mode_keys=false\n[sync]\n\
+                    halt_deletions=0\nhalt_share=1\n[events]\n\
                     keep_count=5\nkeep_days=1\n";
         let config = parse(text).unwrap();
         assert_eq!(config.jobs.max_running, Some(4));
         assert_eq!(config.jobs.log_max_bytes, Some(1_000_000));
         assert_eq!(config.sessions.history_limit, 16);
+        assert_eq!((config.sync.halt_deletions, config.sync.halt_share), (0, 1.0));
+        assert_eq!(
+            parse("[sync]\nhalt_share = 0.25\n").unwrap().sync.halt_share,
+            0.25
+        );
         assert_eq!(parse(&config.to_text()).unwrap(), config);
         assert_eq!(parse(&Config::default().to_text()).unwrap(), Config::default());
     }
@@ -552,6 +609,10 @@ mod tests {
             "[jobs]\nmax_running = [1]\n",
             "[jobs]\nmax_running = 2026-11-21\n",
             "[events]\nkeep_days = 0\n",
+            "[sync]\nhalt_share = 1.5\n",
+            "[sync]\nhalt_share = nan\n",
+            "[sync]\nhalt_share = '0.5'\n",
+            "[sync]\nhalt_deletions = 0.5\n",
             "[sessions]\nuser_copy_mode_keys = 1\n",
             "[daemon]\nlog_level = 'loud'\n",
             "jobs = 3\n",
@@ -572,12 +633,14 @@ mod tests {
         let environment = |name: &str| match name {
             "OUTLAST_JOBS_MAX_RUNNING" => Some("3".to_owned()),
             "OUTLAST_LOG" => Some("trace".to_owned()),
+            "OUTLAST_SYNC_HALT_SHARE" => Some("0.75".to_owned()),
             "OUTLAST_EVENTS_KEEP_DAYS" => Some(String::new()),
             _ => None,
         };
         let config = Config::load(&path, environment).unwrap();
         assert_eq!(config.jobs.max_running, Some(3));
         assert_eq!(config.daemon.log_level, LevelFilter::TRACE);
+        assert_eq!(config.sync.halt_share, 0.75);
         assert_eq!(config.events.keep_days, 30);
 
         let wrong = |name: &str| (name == "OUTLAST_LOG").then(|| "loud".to_owned());

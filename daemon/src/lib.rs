@@ -25,6 +25,7 @@ pub mod sessions;
 pub mod shutdown;
 mod signals;
 pub mod specs;
+pub mod syncs;
 pub mod sys;
 pub mod systemd;
 pub mod work;

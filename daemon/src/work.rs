@@ -1,4 +1,4 @@
-//! What the daemon drives: jobs and sessions, taken up where the last daemon left them.
+//! What the daemon drives: jobs, sessions and syncs, taken up where the last daemon left them.
 
 use std::sync::Arc;
 
@@ -6,7 +6,9 @@ use outlast_client::v1::Error;
 use outlast_helper::spool::Spec;
 use outlast_model::id::Id;
 
-use crate::{adopt, app::App, jobs::Jobs, rpc::status::failure, sessions::Sessions, specs::Specs};
+use crate::{
+    adopt, app::App, jobs::Jobs, rpc::status::failure, sessions::Sessions, specs::Specs, syncs::Syncs,
+};
 
 /// The registries of everything that lives longer than a request.
 #[derive(Clone)]
@@ -15,6 +17,8 @@ pub struct Work {
     pub jobs: Jobs,
     /// All sessions.
     pub sessions: Sessions,
+    /// All syncs.
+    pub syncs: Syncs,
     specs: Specs,
 }
 
@@ -33,10 +37,12 @@ impl Work {
         let work = Self {
             jobs: Jobs::new(Arc::clone(app), specs.clone()),
             sessions: Sessions::new(Arc::clone(app), specs.clone()),
+            syncs: Syncs::new(Arc::clone(app)),
             specs,
         };
         work.jobs.start().await?;
         work.sessions.start().await?;
+        work.syncs.start().await?;
         Ok(work)
     }
 
@@ -44,6 +50,7 @@ impl Work {
     pub async fn forget_host(&self, host: &str, ids: Vec<Id>) {
         self.jobs.forget_host(host);
         self.sessions.forget_host(host);
+        self.syncs.forget_host(host);
         let specs = self.specs.clone();
         let removal =
             tokio::task::spawn_blocking(move || ids.into_iter().try_for_each(|id| specs.remove(id)));

@@ -28,8 +28,8 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
             "outlast-helper",
             "outlast-model",
             "outlast-store",
+            "outlast-sync",
             "outlast-transport",
-            "outlast-tree",
         ],
     ),
 ];

@@ -1,7 +1,9 @@
-//! Decisions at the door: whether a request about a job or a session is done, is done already, or is refused and why.
+//! Decisions at the door: whether a request about a job, a session or a sync is done, is done already, or is refused and why.
 //!
 //! Pure: the state as it is stored goes in, a decision comes out. Whoever asks writes the intent; nothing here has an
 //! effect. Names and ids are checked where they are read ([`crate::name`], [`crate::id`]).
+
+pub mod sync;
 
 use crate::{
     job::Job,
@@ -108,6 +110,9 @@ pub enum Denied {
         /// Its state.
         state: SessionState,
     },
+    /// It is about a sync.
+    #[error(transparent)]
+    Sync(#[from] sync::Denied),
     /// It is on its way out.
     #[error("session {session} is being deleted")]
     Deleting {
@@ -197,6 +202,7 @@ impl Denied {
             | Self::SessionLive { .. }
             | Self::NotLost { .. }
             | Self::Deleting { .. } => DeniedKind::WrongState,
+            Self::Sync(denied) => denied.kind(),
         }
     }
 
@@ -239,6 +245,7 @@ impl Denied {
                 format!("outlast session restart {session} starts it again")
             }
             Self::NotLost { session, .. } => format!("outlast attach {session} brings you there"),
+            Self::Sync(denied) => return denied.hint(),
             Self::Deleting { session } => {
                 format!("once it is gone, outlast session create {session} makes a new one")
             }

@@ -8,6 +8,8 @@
 //! | `job.removed` | id of the job | `name host state` (its last) |
 //! | `session.state` | id of the session | `name host state run stopping deleting pid exit_code signal reason started_at ended_at` |
 //! | `session.removed` | id of the session | `name host state` (its last) |
+//! | `sync.state` | id of the sync | `name host state reason message files bytes pending_files pending_bytes problem_count last_synced_at` |
+//! | `sync.removed` | id of the sync | `name host state` (its last) |
 //! | `host.added` | name of the host | `kind address` |
 //! | `host.removed` | name of the host | empty |
 //! | `host.link` | name of the host | `link error reason next_try_at` |
@@ -34,6 +36,10 @@ pub enum Kind {
     SessionState,
     /// A session was removed.
     SessionRemoved,
+    /// A sync was accepted, or changed its state or the cause of it.
+    SyncState,
+    /// A sync was removed.
+    SyncRemoved,
     /// A host was added.
     HostAdded,
     /// A host was removed, with all that was known of it.
@@ -50,11 +56,13 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::JobState,
         Self::JobRemoved,
         Self::SessionState,
         Self::SessionRemoved,
+        Self::SyncState,
+        Self::SyncRemoved,
         Self::HostAdded,
         Self::HostRemoved,
         Self::HostLink,
@@ -71,6 +79,8 @@ impl Kind {
             Self::JobRemoved => "job.removed",
             Self::SessionState => "session.state",
             Self::SessionRemoved => "session.removed",
+            Self::SyncState => "sync.state",
+            Self::SyncRemoved => "sync.removed",
             Self::HostAdded => "host.added",
             Self::HostRemoved => "host.removed",
             Self::HostLink => "host.link",

@@ -66,6 +66,8 @@ pub enum RemovalKind {
     Job,
     /// A session: program, screen and directory.
     Session,
+    /// The record of what a sync wrote, not what it wrote.
+    Sync,
 }
 
 impl RemovalKind {
@@ -75,6 +77,7 @@ impl RemovalKind {
         match self {
             Self::Job => "job",
             Self::Session => "session",
+            Self::Sync => "sync",
         }
     }
 }
@@ -83,7 +86,7 @@ impl FromStr for RemovalKind {
     type Err = BadWord;
 
     fn from_str(text: &str) -> Result<Self, BadWord> {
-        [Self::Job, Self::Session]
+        [Self::Job, Self::Session, Self::Sync]
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| BadWord::new("kind of removal", text))

@@ -9,6 +9,7 @@ pub mod id;
 pub mod job;
 pub mod name;
 pub mod session;
+pub mod sync;
 
 /// A word that stands for nothing of the kind that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

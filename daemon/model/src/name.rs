@@ -21,7 +21,7 @@ impl FromStr for Name {
         let mut bytes = text.bytes();
         let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());
         let rest = bytes.all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-        if first && rest && text.len() <= 63 {
+        if first && rest && text.len() <= Self::LONGEST {
             Ok(Self(text.to_owned()))
         } else {
             Err(BadName)
@@ -30,6 +30,24 @@ impl FromStr for Name {
 }
 
 impl Name {
+    /// Longest name, bytes.
+    pub const LONGEST: usize = 63;
+
+    /// A word of our own, which follows the rule.
+    pub(crate) fn plain(word: &'static str) -> Self {
+        debug_assert!(word.parse::<Self>().is_ok(), "{word:?} follows the rule");
+        Self(word.to_owned())
+    }
+
+    /// This name with a number at its end, cut where both together would be too long.
+    #[must_use]
+    pub fn numbered(&self, number: u32) -> Self {
+        let end = format!("-{number}");
+        // All of a name is ASCII.
+        let room = Self::LONGEST - end.len();
+        Self(format!("{}{end}", &self.0[..self.0.len().min(room)]))
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -46,6 +64,16 @@ impl fmt::Display for Name {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_numbered_name_is_one() {
+        let long: Name = "x".repeat(63).parse().unwrap();
+        for (name, number) in [("a".parse().unwrap(), 2), (long, u32::MAX)] {
+            let numbered = name.numbered(number);
+            assert_eq!(numbered.as_str().parse(), Ok(numbered.clone()));
+            assert!(numbered.as_str().ends_with(&format!("-{number}")), "{numbered}");
+        }
+    }
 
     #[test]
     fn names_follow_the_rule() {

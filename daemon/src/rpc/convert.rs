@@ -6,7 +6,9 @@ use outlast_client::v1;
 use outlast_model::{
     job::{Job, JobState, TimeMs},
     session::{Session, SessionState},
+    sync::{Sync, SyncMode, SyncState},
 };
+use outlast_sync::engine::{self, State};
 use prost_types::{Duration, Timestamp};
 
 /// The OS identity that everything runs as which names no other: the login user.
@@ -32,6 +34,30 @@ pub struct SessionLive {
     pub attached: u32,
     /// When its terminal was last written to. Absent: never, or not known.
     pub last_output: Option<TimeMs>,
+}
+
+/// What a sync's message says beyond its row.
+#[derive(Debug, Clone, Copy)]
+pub struct SyncLive<'a> {
+    /// The connection to its host.
+    link: v1::Link,
+    /// What its engine shows. Absent: it has none.
+    engine: Option<&'a engine::View>,
+}
+
+impl<'a> SyncLive<'a> {
+    /// What an engine shows.
+    #[must_use]
+    pub fn of(engine: &'a engine::View, link: v1::Link) -> Self {
+        let engine = Some(engine);
+        Self { link, engine }
+    }
+
+    /// Without an engine.
+    #[must_use]
+    pub const fn unknown(link: v1::Link) -> Self {
+        Self { link, engine: None }
+    }
 }
 
 /// The message of a job.
@@ -98,6 +124,118 @@ pub fn session(session: &Session, live: SessionLive) -> v1::Session {
         runs: session.run,
         started_at: session.started_at.map(timestamp),
         ended_at: outcome.map(|outcome| timestamp(outcome.ended_at)),
+    }
+}
+
+/// The message of a sync.
+#[must_use]
+pub fn sync(sync: &Sync, live: SyncLive<'_>) -> v1::Sync {
+    let seen = &sync.seen;
+    let engine = live.engine;
+    // Nothing is watched before it has begun and while it pauses.
+    let watching = engine.filter(|view| !matches!(view.state, State::Starting | State::Paused));
+    let problems = engine.map(|view| view.problems.iter().map(sync_problem).collect());
+    v1::Sync {
+        id: sync.id.to_string(),
+        name: sync.name.to_string(),
+        source: sync.source.clone(),
+        host: sync.host.clone(),
+        target: sync.place().to_owned(),
+        mode: sync_mode(sync.mode).into(),
+        state: sync_state(seen.state).into(),
+        reason: seen.reason.clone(),
+        message: seen.message.clone(),
+        files: seen.files,
+        bytes: seen.bytes,
+        pending_files: seen.pending_files,
+        pending_bytes: seen.pending_bytes,
+        problems: problems.unwrap_or_default(),
+        problem_count: seen.problem_count,
+        last_synced_at: seen.synced_at.map(timestamp),
+        link: live.link.into(),
+        created_at: Some(timestamp(sync.created_at)),
+        exclude: sync.exclude.clone(),
+        no_gitignore: sync.no_gitignore,
+        git_dir: sync.git_dir,
+        limit_bytes: sync.limit_bytes,
+        watch: watching.map(|view| {
+            let polls = view.watch_problem.is_some();
+            if polls { "polling" } else { "events" }.to_owned()
+        }),
+        watch_problem: watching.and_then(|view| view.watch_problem.clone()),
+        progress: engine.and_then(|view| view.progress).map(|now| v1::SyncProgress {
+            done_files: now.done_files,
+            done_bytes: now.done_bytes,
+            total_files: now.total_files,
+            total_bytes: now.total_bytes,
+            rate_bytes: now.rate_bytes,
+        }),
+    }
+}
+
+/// The message of a path that is not as it should be.
+#[must_use]
+pub fn sync_problem(problem: &outlast_sync::Problem) -> v1::SyncProblem {
+    v1::SyncProblem {
+        path: String::from_utf8_lossy(&problem.path).into_owned(),
+        kind: problem.kind.word().to_owned(),
+        message: problem.message.clone(),
+    }
+}
+
+/// The message of what a sync would do.
+#[must_use]
+pub fn sync_preview(preview: &outlast_sync::Preview) -> v1::PreviewSyncResponse {
+    let text = |bytes: &Vec<u8>| String::from_utf8_lossy(bytes).into_owned();
+    let paths = |paths: &outlast_sync::Paths| {
+        Some(v1::SyncPaths {
+            count: paths.count,
+            some: paths.some.iter().map(text).collect(),
+        })
+    };
+    v1::PreviewSyncResponse {
+        target: text(&preview.target),
+        target_exists: preview.exists,
+        files: preview.files,
+        bytes: preview.bytes,
+        same: paths(&preview.same),
+        differ: paths(&preview.differ),
+        extra: paths(&preview.extra),
+        problems: preview.problems.iter().map(sync_problem).collect(),
+        problem_count: preview.problem_count,
+    }
+}
+
+/// The word on the wire for a sync's state.
+#[must_use]
+pub fn sync_state(state: SyncState) -> v1::SyncState {
+    match state {
+        SyncState::Starting => v1::SyncState::Starting,
+        SyncState::Scanning => v1::SyncState::Scanning,
+        SyncState::Watching => v1::SyncState::Watching,
+        SyncState::Pushing => v1::SyncState::Pushing,
+        SyncState::Paused => v1::SyncState::Paused,
+        SyncState::Halted => v1::SyncState::Halted,
+        SyncState::Disconnected => v1::SyncState::Disconnected,
+        SyncState::Error => v1::SyncState::Error,
+    }
+}
+
+/// The word on the wire for what a sync does about what is gone.
+#[must_use]
+pub fn sync_mode(mode: SyncMode) -> v1::SyncMode {
+    match mode {
+        SyncMode::Mirror => v1::SyncMode::Mirror,
+        SyncMode::Update => v1::SyncMode::Update,
+    }
+}
+
+/// What a sync does about what is gone, from the wire; unspecified counts as mirror.
+#[must_use]
+pub fn sync_mode_of(mode: v1::SyncMode) -> SyncMode {
+    match mode {
+        v1::SyncMode::Unspecified | v1::SyncMode::Mirror => SyncMode::Mirror,
+        v1::SyncMode::Update => SyncMode::Update,
     }
 }
 

@@ -24,7 +24,7 @@ const ENDED_JOBS: u32 = 10;
 const ENDED_JOBS_MAX: u32 = 1000;
 
 /// What this build can do beyond the protocol number.
-const CAPABILITIES: [&str; 4] = ["jobs", "sessions", "events", "hosts"];
+const CAPABILITIES: [&str; 5] = ["jobs", "sessions", "events", "hosts", "syncs"];
 
 /// The handlers.
 pub struct Daemons {
@@ -121,5 +121,6 @@ async fn overview(
         live_jobs: live.iter().map(|job| work.jobs.message(job)).collect(),
         ended_jobs: ended.iter().map(|job| work.jobs.message(job)).collect(),
         live_job_count,
+        syncs: work.syncs.messages().await?,
     })
 }

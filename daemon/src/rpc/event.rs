@@ -256,7 +256,7 @@ fn check_kind(word: &str) -> Result<(), Failure> {
     Err(error.with_hint(format!("kinds are {}", known.join(", "))).into())
 }
 
-/// The subjects that a word stands for: a host, a job, a session, or several when they share it.
+/// The subjects that a word stands for: a host, a job, a session, a sync, or several when they share it.
 async fn resolve(app: &App, word: &str) -> Result<Vec<String>, Failure> {
     if app.hosts.get(word).is_some() {
         return Ok(vec![word.to_owned()]);
@@ -271,20 +271,28 @@ async fn resolve(app: &App, word: &str) -> Result<Vec<String>, Failure> {
         Resolved::Many(ids) => ids,
         Resolved::None => Vec::new(),
     };
-    match (job.as_slice(), session.as_slice()) {
+    let sync = match app.store.resolve_sync(word).await? {
+        Resolved::One(sync) => vec![sync.id],
+        Resolved::Many(ids) => ids,
+        Resolved::None => Vec::new(),
+    };
+    match (job.as_slice(), session.as_slice(), sync.as_slice()) {
         // Removed things are in the log under their whole id.
-        ([], []) if word.parse::<Id>().is_ok() => Ok(vec![word.to_owned()]),
-        ([], []) => {
+        ([], [], []) if word.parse::<Id>().is_ok() => Ok(vec![word.to_owned()]),
+        ([], [], []) => {
             let error = Error::new(
                 ErrorKind::NotFound,
-                format!("no job, session or host is called {}", word.escape_debug()),
+                format!("no job, session, sync or host is called {}", word.escape_debug()),
             );
             Err(error
-                .with_hint("outlast job list; outlast session list")
+                .with_hint("outlast job list; outlast session list; outlast sync list")
                 .about(word)
                 .into())
         }
-        ([] | [_], [] | [_]) => Ok(job.iter().chain(&session).map(Id::to_string).collect()),
+        ([] | [_], [] | [_], [] | [_]) => {
+            let all = job.iter().chain(&session).chain(&sync);
+            Ok(all.map(Id::to_string).collect())
+        }
         _ => {
             let error = Error::new(
                 ErrorKind::Conflict,

@@ -108,6 +108,7 @@ impl Hosts {
             jobs: there.jobs,
             live_sessions: there.live_sessions,
             sessions: there.sessions,
+            syncs: there.syncs,
         })
     }
 

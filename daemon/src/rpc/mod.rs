@@ -13,13 +13,14 @@ pub mod relay;
 pub mod request;
 pub mod session;
 pub mod status;
+pub mod sync;
 
 use std::sync::Arc;
 
 use outlast_client::v1::{
     daemon_service_server::DaemonServiceServer, event_service_server::EventServiceServer,
     host_service_server::HostServiceServer, job_service_server::JobServiceServer,
-    session_service_server::SessionServiceServer,
+    session_service_server::SessionServiceServer, sync_service_server::SyncServiceServer,
 };
 
 use crate::{
@@ -54,6 +55,11 @@ pub async fn services(app: &Arc<App>, work: &Work) -> Result<Services, Reflectio
         .add(SessionServiceServer::new(session::Sessions::new(
             Arc::clone(app),
             work.sessions.clone(),
+        )))
+        .await
+        .add(SyncServiceServer::new(sync::Syncs::new(
+            Arc::clone(app),
+            work.syncs.clone(),
         )))
         .await;
     Ok(services)

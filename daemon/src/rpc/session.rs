@@ -264,7 +264,7 @@ impl Sessions {
 }
 
 /// The answer of a call, unless the daemon ends first.
-async fn unless_ending<T>(
+pub(super) async fn unless_ending<T>(
     app: &App,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<Response<T>, Status> {

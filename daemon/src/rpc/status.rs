@@ -128,6 +128,7 @@ fn store(error: &StoreError) -> Error {
         StoreError::Gone { subject, .. } => (ErrorKind::NotFound, Some(subject.clone())),
         StoreError::NameTaken { name, .. } => (ErrorKind::Conflict, Some(name.clone())),
         StoreError::HostTaken { name } => (ErrorKind::Conflict, Some(name.clone())),
+        StoreError::TargetTaken { holder, .. } => (ErrorKind::Conflict, Some(holder.clone())),
         StoreError::Exists { id, .. } => (ErrorKind::Conflict, Some(id.to_string())),
         StoreError::Missing { id, .. } => (ErrorKind::NotFound, Some(id.to_string())),
         StoreError::Stale { id, .. } => (ErrorKind::WrongState, Some(id.to_string())),

@@ -50,7 +50,7 @@ const INBOX: usize = 8;
 
 /// How long a helper may take over one answer at the terminal of a session, before the way to it is in doubt. It bounds what
 /// it does itself, but a way that swallows everything says nothing.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a verb waits for a session that is just being made.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
@@ -489,7 +489,7 @@ impl Sessions {
 }
 
 /// The answer of a helper. On a way that swallows everything the caller is not left to wait until that is noticed.
-async fn answered<T>(
+pub(crate) async fn answered<T>(
     host: &Host,
     call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
 ) -> Result<T, Error> {

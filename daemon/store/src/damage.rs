@@ -143,10 +143,20 @@ fn unreadable(connection: &Connection, present: bool) -> rusqlite::Result<Option
     let sessions = format!("SELECT {} FROM sessions", rows::SESSION);
     let mut sessions = connection.prepare(&sessions)?;
     let bad_session = sessions.query_map([], rows::session)?.find_map(Result::err);
-    match bad_job.or(bad_session) {
+    match bad_job.or(bad_session).or(bad_sync(connection)?) {
         None => Ok(None),
         // The disk may fail here too; only what was read and makes no sense is damage.
         Some(error) if error.sqlite_error_code().is_some() => Err(error),
         Some(error) => Ok(Some(format!("a row cannot be read: {error}"))),
     }
+}
+
+/// The first sync that cannot be read. The table came later than the others.
+fn bad_sync(connection: &Connection) -> rusqlite::Result<Option<rusqlite::Error>> {
+    if !connection.table_exists(None, "syncs")? {
+        return Ok(None);
+    }
+    let syncs = format!("SELECT {} FROM syncs", rows::SYNC);
+    let mut syncs = connection.prepare(&syncs)?;
+    Ok(syncs.query_map([], rows::sync)?.find_map(Result::err))
 }

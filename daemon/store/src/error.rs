@@ -105,12 +105,24 @@ pub enum StoreError {
     /// The name is in use.
     #[error("the name {name} is taken by {noun} {holder}")]
     NameTaken {
-        /// "job" or "session".
+        /// "job", "session" or "sync".
         noun: &'static str,
         /// The name.
         name: String,
         /// Who has it.
         holder: Id,
+    },
+    /// Another sync writes to the same place, above it or below it.
+    #[error("the target {target} on host {host} overlaps that of sync {holder} ({theirs})")]
+    TargetTaken {
+        /// The host.
+        host: String,
+        /// The target that was asked for.
+        target: String,
+        /// Name of the other sync.
+        holder: String,
+        /// Its target.
+        theirs: String,
     },
     /// A host has this name.
     #[error("there is a host {name} already")]
@@ -121,7 +133,7 @@ pub enum StoreError {
     /// A row with this id is there already.
     #[error("there is a {noun} {id} already")]
     Exists {
-        /// "job" or "session".
+        /// "job", "session" or "sync".
         noun: &'static str,
         /// Its id.
         id: Id,
@@ -129,7 +141,7 @@ pub enum StoreError {
     /// There is no such row.
     #[error("there is no {noun} {id}")]
     Missing {
-        /// "job" or "session".
+        /// "job", "session" or "sync".
         noun: &'static str,
         /// The id.
         id: Id,
@@ -137,7 +149,7 @@ pub enum StoreError {
     /// The row has gone on since it was read: what was to be written is no legal next state. Nothing was written.
     #[error("{noun} {id} is {stored} and cannot become {wanted}")]
     Stale {
-        /// "job" or "session".
+        /// "job", "session" or "sync".
         noun: &'static str,
         /// Its id.
         id: Id,
@@ -179,6 +191,9 @@ impl StoreError {
             }
             Self::NameTaken { noun, holder, .. } => Some(format!(
                 "choose another name; outlast {noun} show {holder} shows who has it"
+            )),
+            Self::TargetTaken { holder, .. } => Some(format!(
+                "choose another target; outlast sync show {holder} shows the other one"
             )),
             Self::HostTaken { name } => {
                 Some(format!("choose another name, or see: outlast host show {name}"))

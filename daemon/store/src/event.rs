@@ -8,6 +8,7 @@ use outlast_model::{
     host::Link,
     job::{Job, Outcome, TimeMs},
     session::Session,
+    sync::Sync,
 };
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::{Map, Value};
@@ -123,6 +124,41 @@ pub(crate) fn session_removed(session: &Session) -> NewEvent {
     NewEvent {
         kind: Kind::SessionRemoved,
         subject: session.id.to_string(),
+        data: Value::Object(data).to_string(),
+    }
+}
+
+/// The event that says where a sync stands now.
+pub(crate) fn sync_event(sync: &Sync) -> NewEvent {
+    let seen = &sync.seen;
+    let mut data = Map::new();
+    put(&mut data, "name", Some(sync.name.as_str()));
+    put(&mut data, "host", Some(sync.host.as_str()));
+    put(&mut data, "state", Some(seen.state.as_str()));
+    put(&mut data, "reason", seen.reason.as_deref());
+    put(&mut data, "message", seen.message.as_deref());
+    put(&mut data, "files", Some(seen.files));
+    put(&mut data, "bytes", Some(seen.bytes));
+    put(&mut data, "pending_files", Some(seen.pending_files));
+    put(&mut data, "pending_bytes", Some(seen.pending_bytes));
+    put(&mut data, "problem_count", Some(seen.problem_count));
+    put(&mut data, "last_synced_at", seen.synced_at.and_then(time_text));
+    NewEvent {
+        kind: Kind::SyncState,
+        subject: sync.id.to_string(),
+        data: Value::Object(data).to_string(),
+    }
+}
+
+/// The event that says that a sync was removed.
+pub(crate) fn sync_removed(sync: &Sync) -> NewEvent {
+    let mut data = Map::new();
+    put(&mut data, "name", Some(sync.name.as_str()));
+    put(&mut data, "host", Some(sync.host.as_str()));
+    put(&mut data, "state", Some(sync.seen.state.as_str()));
+    NewEvent {
+        kind: Kind::SyncRemoved,
+        subject: sync.id.to_string(),
         data: Value::Object(data).to_string(),
     }
 }

@@ -31,6 +31,8 @@ pub struct Forgotten {
     pub live_sessions: u32,
     /// All sessions.
     pub sessions: u32,
+    /// All syncs. None of them is live in the sense that something there would go on.
+    pub syncs: u32,
 }
 
 impl Forgotten {
@@ -43,8 +45,8 @@ impl Forgotten {
     /// As it is kept with the request that removed it.
     fn text(self) -> String {
         format!(
-            "{} {} {} {}",
-            self.live_jobs, self.jobs, self.live_sessions, self.sessions
+            "{} {} {} {} {}",
+            self.live_jobs, self.jobs, self.live_sessions, self.sessions, self.syncs
         )
     }
 
@@ -57,6 +59,7 @@ impl Forgotten {
             jobs: next(),
             live_sessions: next(),
             sessions: next(),
+            syncs: next(),
         }
     }
 }
@@ -68,7 +71,7 @@ pub enum RemovedHost {
     Now {
         /// What went with it.
         forgotten: Forgotten,
-        /// The ids of all of that.
+        /// The ids of all of that but the syncs.
         ids: Vec<Id>,
     },
     /// The same request removed it before, with this. Whoever has the name by now is another.
@@ -157,8 +160,9 @@ impl Store {
             .await
     }
 
-    /// Removes a host with all rows of its jobs and sessions and a `host.removed` event, durably. One with live work
-    /// only by `force`. A repeated request removes nothing.
+    /// Removes a host with all rows of its jobs, sessions and syncs and a `host.removed` event, durably. One with live
+    /// work only by `force`. A repeated request removes nothing. That records of its syncs are to be forgotten stays
+    /// noted, for a host that is added again under the name: they would be in the way of new ones.
     pub async fn remove_host(
         &self,
         name: &str,
@@ -291,7 +295,8 @@ fn count(connection: &Connection, name: &str) -> rusqlite::Result<Forgotten> {
             "SELECT (SELECT count(*) FROM jobs WHERE host = ?1 AND state IN ('queued', 'running')),
                     (SELECT count(*) FROM jobs WHERE host = ?1),
                     (SELECT count(*) FROM sessions WHERE host = ?1 AND state NOT IN ('exited', 'stopped', 'lost')),
-                    (SELECT count(*) FROM sessions WHERE host = ?1)",
+                    (SELECT count(*) FROM sessions WHERE host = ?1),
+                    (SELECT count(*) FROM syncs WHERE host = ?1)",
         )?
         .query_row([name], |row| {
             Ok(Forgotten {
@@ -299,6 +304,7 @@ fn count(connection: &Connection, name: &str) -> rusqlite::Result<Forgotten> {
                 jobs: row.get(1)?,
                 live_sessions: row.get(2)?,
                 sessions: row.get(3)?,
+                syncs: row.get(4)?,
             })
         })
 }
@@ -339,7 +345,9 @@ fn remove(
     for sql in [
         "DELETE FROM jobs WHERE host = ?1",
         "DELETE FROM sessions WHERE host = ?1",
-        "DELETE FROM removals WHERE host = ?1",
+        "DELETE FROM removals WHERE host = ?1 AND kind <> 'sync'",
+        "INSERT INTO removals (host, kind, id) SELECT host, 'sync', id FROM syncs WHERE host = ?1",
+        "DELETE FROM syncs WHERE host = ?1",
         "DELETE FROM hosts WHERE name = ?1",
     ] {
         connection.prepare_cached(sql)?.execute([name])?;

@@ -1,4 +1,4 @@
-//! The state of outlastd in one SQLite database, `state.db`: jobs, sessions, the event log and request outcomes.
+//! The state of outlastd in one SQLite database, `state.db`: jobs, sessions, syncs, the event log and request outcomes.
 //!
 //! ```text
 //!   writes ──► one thread, group commit ──► state.db (write-ahead log) ◄── two reading connections ◄── reads
@@ -30,6 +30,7 @@ mod request;
 mod resolve;
 mod rows;
 mod session;
+mod sync;
 mod wal;
 mod writer;
 
@@ -54,6 +55,7 @@ pub use self::{
     request::{Created, Recorded, Request},
     resolve::Resolved,
     session::SessionFilter,
+    sync::Naming,
 };
 use self::{readers::Readers, writer::Writer};
 

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use outlast_model::{
     job::{Job, Outcome},
     session::Session,
+    sync::{self, Seen},
 };
 use rusqlite::{Row, types::Type};
 
@@ -60,7 +61,44 @@ pub(crate) fn session(row: &Row<'_>) -> rusqlite::Result<(u64, Session)> {
     Ok((row.get(0)?, session))
 }
 
-/// The columns 12 to 19 of both.
+/// The columns of a sync, in the order of [`sync`].
+pub(crate) const SYNC: &str = "id, name, source, host, target, mode, exclude, no_gitignore, git_dir, limit_bytes, created_at, \
+     paused, occupied, resetting, state, reason, message, files, bytes, pending_files, pending_bytes, problem_count, \
+     synced_at, found_target";
+
+/// A sync.
+pub(crate) fn sync(row: &Row<'_>) -> rusqlite::Result<sync::Sync> {
+    Ok(sync::Sync {
+        id: word(row, 0)?,
+        name: word(row, 1)?,
+        source: row.get(2)?,
+        host: row.get(3)?,
+        target: row.get(4)?,
+        mode: word(row, 5)?,
+        exclude: command(row, 6)?,
+        no_gitignore: row.get(7)?,
+        git_dir: row.get(8)?,
+        limit_bytes: row.get(9)?,
+        created_at: row.get(10)?,
+        paused: row.get(11)?,
+        occupied: row.get(12)?,
+        resetting: optional_word(row, 13)?,
+        seen: Seen {
+            state: word(row, 14)?,
+            reason: row.get(15)?,
+            message: row.get(16)?,
+            files: row.get(17)?,
+            bytes: row.get(18)?,
+            pending_files: row.get(19)?,
+            pending_bytes: row.get(20)?,
+            problem_count: row.get(21)?,
+            synced_at: row.get(22)?,
+            target: row.get(23)?,
+        },
+    })
+}
+
+/// The columns 12 to 19 of jobs and sessions.
 fn outcome(row: &Row<'_>) -> rusqlite::Result<Option<Outcome>> {
     let Some(ended_at) = row.get(12)? else {
         return Ok(None);

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use outlast_model::{
     event::{Kind, NewEvent},
-    host::RemovalKind,
+    host::{Removal, RemovalKind},
     id::Id,
     job::{Job, JobState},
     session::SessionState,
@@ -33,6 +33,7 @@ fn job(name: Option<&str>) -> Job {
 
 const FIXTURE: &str = include_str!("../tests/fixtures/schema-1.sql");
 const FIXTURE_2: &str = include_str!("../tests/fixtures/schema-2.sql");
+const FIXTURE_3: &str = include_str!("../tests/fixtures/schema-3.sql");
 
 /// The steps of today and one that is still to come.
 const LATER: &[&str] = &[
@@ -68,7 +69,7 @@ fn schema(path: &Path) -> Vec<Option<String>> {
 
 #[test]
 fn steps_are_as_they_were_written() {
-    for (steps, sql) in [(1, FIXTURE), (2, FIXTURE_2)] {
+    for (steps, sql) in [(1, FIXTURE), (2, FIXTURE_2), (3, FIXTURE_3)] {
         let (written, dir) = (fixture_of(sql), tempfile::tempdir().unwrap());
         drop(Store::open_with(dir.path(), &database::STEPS[..steps]).unwrap());
         assert_eq!(
@@ -134,6 +135,32 @@ async fn a_database_of_schema_2_opens_with_its_hosts_and_removals() {
     let removals = store.removals("far").await.unwrap();
     assert_eq!(removals.len(), 1);
     assert_eq!(removals[0].kind, RemovalKind::Job);
+}
+
+#[tokio::test]
+async fn a_database_of_schema_3_opens_with_what_is_to_be_removed() {
+    let dir = fixture_of(FIXTURE_3);
+    let Opened { store, notice } = Store::open(dir.path()).unwrap();
+    assert_eq!(notice.is_some(), database::STEPS.len() > 3, "{notice:?}");
+    assert_fixture_content(&store).await;
+    let hosts = store.hosts().await.unwrap();
+    let seen = hosts[0].seen.as_ref().unwrap();
+    assert_eq!((seen.at, seen.os.as_str()), (1_700_000_003_000, "Linux 6.1"));
+    let kinds: Vec<_> = store
+        .removals("far")
+        .await
+        .unwrap()
+        .iter()
+        .map(|removal| removal.kind)
+        .collect();
+    assert_eq!(kinds, [RemovalKind::Session, RemovalKind::Job]);
+    let sync = Removal {
+        kind: RemovalKind::Sync,
+        id: Id::random(),
+    };
+    store.add_removals("far", &[sync]).await.unwrap();
+    assert!(store.removals("far").await.unwrap().contains(&sync));
+    assert_eq!(store.list_syncs().await.unwrap(), []);
 }
 
 #[tokio::test]

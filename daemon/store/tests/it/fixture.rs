@@ -9,6 +9,7 @@ use outlast_model::{
     id::Id,
     job::{Job, JobState, Outcome},
     session::{Session, SessionState},
+    sync::{Seen, Sync, SyncMode},
 };
 use outlast_store::{Opened, Request, Store};
 use tempfile::TempDir;
@@ -90,6 +91,27 @@ pub fn session(name: &str) -> Session {
         size: (80, 24),
         stop_grace_ms: None,
         deleting: false,
+    }
+}
+
+/// A sync of a directory to one of the same name in the home directory of a host.
+pub fn sync(name: &str, host: &str) -> Sync {
+    Sync {
+        id: Id::random(),
+        name: name.parse().unwrap(),
+        source: format!("/src/{name}"),
+        host: host.to_owned(),
+        target: name.to_owned(),
+        mode: SyncMode::Mirror,
+        exclude: vec!["*.o".to_owned(), "!\"é".to_owned()],
+        no_gitignore: false,
+        git_dir: true,
+        limit_bytes: Some(1 << 20),
+        created_at: 1_700_000_000_000,
+        paused: false,
+        occupied: false,
+        resetting: None,
+        seen: Seen::default(),
     }
 }
 

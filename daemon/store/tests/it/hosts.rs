@@ -4,9 +4,9 @@ use outlast_model::{
     event::Kind,
     host::{Carrier, Host, Removal, RemovalKind, Route, Seen, SshRoute},
 };
-use outlast_store::{Created, Forgotten, JobFilter, RemovedHost, StoreError};
+use outlast_store::{Created, Forgotten, JobFilter, Naming, RemovedHost, StoreError};
 
-use crate::fixture::{directory, ended, job, open, request, session};
+use crate::fixture::{directory, ended, job, open, request, session, sync};
 
 fn ssh(name: &str) -> Host {
     Host {
@@ -110,17 +110,23 @@ async fn a_host_goes_with_all_that_is_known_of_it_and_of_nothing_else() {
     there.host = "far".to_owned();
     store.create_session(&there, None).await.unwrap();
     store.create_session(&session("here"), None).await.unwrap();
-    let removal = Removal {
-        kind: RemovalKind::Job,
-        id: over.id,
-    };
-    store.add_removals("far", &[removal]).await.unwrap();
+    let removal = |kind, id| Removal { kind, id };
+    let (old, synced) = (sync("old", "far"), sync("synced", "far"));
+    for sync in [&old, &synced, &sync("here", "local")] {
+        store.create_sync(sync, Naming::Chosen, None).await.unwrap();
+    }
+    store.delete_sync(old.id, None).await.unwrap();
+    store
+        .add_removals("far", &[removal(RemovalKind::Job, over.id)])
+        .await
+        .unwrap();
 
     let all = Forgotten {
         live_jobs: 1,
         jobs: 2,
         live_sessions: 1,
         sessions: 1,
+        syncs: 1,
     };
     assert_eq!(store.count_on_host("far").await.unwrap(), all);
     let remove = async |force, id| {
@@ -141,7 +147,19 @@ async fn a_host_goes_with_all_that_is_known_of_it_and_of_nothing_else() {
     assert_eq!(remove(true, "s").await, RemovedHost::Absent);
     let jobs = store.list_jobs(JobFilter::default()).await.unwrap().items;
     assert_eq!(jobs, [here]);
-    assert_eq!(store.removals("far").await.unwrap(), []);
+    let mut left = store.removals("far").await.unwrap();
+    left.sort_by_key(|removal| removal.id.to_string());
+    let mut records = [old.id, synced.id].map(|id| removal(RemovalKind::Sync, id));
+    records.sort_by_key(|removal| removal.id.to_string());
+    assert_eq!(
+        left, records,
+        "a host that is added again must not find them in the way"
+    );
+    let syncs = store.list_syncs().await.unwrap();
+    assert_eq!(
+        syncs.iter().map(|sync| sync.name.as_str()).collect::<Vec<_>>(),
+        ["here"]
+    );
     let events = store.events_after(0, 100).await.unwrap().events;
     let told = |kind: Kind| events.iter().filter(|event| event.kind == kind.as_str()).count();
     assert_eq!((told(Kind::HostAdded), told(Kind::HostRemoved)), (1, 1));

@@ -16,3 +16,4 @@ mod hosts;
 mod jobs;
 mod requests;
 mod sessions;
+mod syncs;
