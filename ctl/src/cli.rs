@@ -10,6 +10,7 @@ mod host;
 mod job;
 mod read;
 mod session;
+mod sync;
 
 pub use host::{
     AcceptKey, Host, HostAdd, HostCheck, HostExec, HostForward, HostRemove, HostShell, HostTrust, LOOPBACK,
@@ -20,6 +21,7 @@ pub use session::{
     Attach, Session, SessionCreate, SessionDelete, SessionList, SessionLogs, SessionPeek, SessionRecover,
     SessionRestart, SessionSend, SessionState, SessionStop, SessionWait, Until,
 };
+pub use sync::{InSync, Sync, SyncAdd, SyncFailure, SyncFlush, SyncMode, SyncReset, SyncResume, SyncShow};
 
 /// outlast keeps work alive when you are not there
 ///
@@ -107,6 +109,9 @@ pub enum Command {
     /// The machines that work runs on
     #[command(subcommand, arg_required_else_help = true)]
     Host(Host),
+    /// Directories of this machine that are mirrored to hosts
+    #[command(subcommand, arg_required_else_help = true)]
+    Sync(Sync),
     /// Show the numbered log of everything that changed
     Events(Events),
     /// Say whether the daemon runs; never starts it

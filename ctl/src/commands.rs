@@ -13,10 +13,11 @@ mod run;
 mod session;
 mod short;
 mod status;
+mod sync;
 mod version;
 
 use crate::{
-    cli::{Command, Config, DaemonCommand, Host, Job, Session},
+    cli::{Command, Config, DaemonCommand, Host, Job, Session, Sync},
     context::Context,
     error::{Failure, Result},
 };
@@ -36,6 +37,7 @@ pub async fn run(ctx: &Context, command: Option<Command>) -> Result<u8> {
         Some(Command::Job(job)) => Box::pin(run_job(ctx, job)).await,
         Some(Command::Session(session)) => Box::pin(run_session(ctx, session)).await,
         Some(Command::Host(host)) => Box::pin(run_host(ctx, host)).await,
+        Some(Command::Sync(sync)) => Box::pin(run_sync(ctx, sync)).await,
         Some(Command::Events(args)) => Box::pin(events::events(ctx, args)).await,
         Some(Command::Doctor) => Box::pin(doctor::doctor(ctx)).await,
         Some(Command::Version) => Box::pin(version::version(ctx)).await,
@@ -65,7 +67,7 @@ async fn run_job(ctx: &Context, command: Job) -> Result<u8> {
 
 async fn run_session(ctx: &Context, command: Session) -> Result<u8> {
     match command {
-        Session::Create(args) => session::create::create(ctx, args).await,
+        Session::Create(args) => Box::pin(session::create::create(ctx, args)).await,
         Session::List(args) => session::list::list(ctx, args).await,
         Session::Show(names) => session::show::show(ctx, names).await,
         Session::Attach(args) => of_program(Box::pin(session::attach::attach(ctx, args)).await),
@@ -92,6 +94,19 @@ async fn run_host(ctx: &Context, command: Host) -> Result<u8> {
         Host::Exec(args) => of_program(Box::pin(host::exec::exec(ctx, args)).await),
         Host::Forward(args) => Box::pin(host::forward::forward(ctx, args)).await,
         Host::Remove(args) => host::remove::remove(ctx, args).await,
+    }
+}
+
+async fn run_sync(ctx: &Context, command: Sync) -> Result<u8> {
+    match command {
+        Sync::Add(args) => Box::pin(sync::add::add(ctx, args)).await,
+        Sync::List => sync::list::list(ctx).await,
+        Sync::Show(args) => sync::show::show(ctx, args).await,
+        Sync::Flush(args) => Box::pin(sync::flush::flush(ctx, args)).await,
+        Sync::Pause(names) => sync::pause::pause(ctx, names).await,
+        Sync::Resume(args) => sync::resume::resume(ctx, args).await,
+        Sync::Reset(args) => sync::reset::reset(ctx, args).await,
+        Sync::Remove(names) => sync::remove::remove(ctx, names).await,
     }
 }
 

@@ -180,6 +180,24 @@ impl Failure {
         matches!(self, Self::Told(told) if told.kind == "wrong_state")
     }
 
+    /// True when the daemon is of another build and does not know the call.
+    pub fn is_incompatible(&self) -> bool {
+        matches!(self, Self::Told(told) if told.kind == "incompatible")
+    }
+
+    /// True when the host of the thing cannot be reached now, and may be later.
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Told(told) if told.kind == "unreachable")
+    }
+
+    /// What is told. None when there is nothing to tell.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Self::Told(told) => Some(&told.message),
+            Self::Closed | Self::Exit(_) => None,
+        }
+    }
+
     /// True when the host of the thing is not connected.
     pub fn is_host_away(&self) -> bool {
         matches!(self, Self::Told(told) if matches!(told.kind, "unreachable" | "unauthenticated"))

@@ -10,7 +10,9 @@ mod error;
 mod escapes;
 mod follow;
 mod notice;
+mod progress;
 mod pump;
+mod rate;
 mod render;
 mod terminal;
 

@@ -5,5 +5,6 @@ pub mod escape;
 pub mod json;
 pub mod people;
 pub mod style;
+pub mod sync;
 pub mod table;
 pub mod time;

@@ -6,8 +6,8 @@ mod fake;
 
 use std::{fs, path::Path};
 
-use fake::{Fake, Script, command, home, host, job, outlast, run, session};
-use outlast_client::v1::{JobState, Link, SessionState};
+use fake::{Fake, Script, command, home, host, job, outlast, run, session, sync};
+use outlast_client::v1::{JobState, Link, SessionState, SyncState};
 
 const JOB: &str = "0d6af9a8-5d30-480b-9343-05dfe31fdd1a";
 const NAMED: &str = "1d6af9a8-5d30-480b-9343-05dfe31fdd1a";
@@ -22,6 +22,9 @@ fn things() -> Fake {
         .into(),
         sessions: ["web", "worker"]
             .map(|name| (name.to_owned(), session(SESSION, name, SessionState::Running)))
+            .into(),
+        syncs: ["app", "site"]
+            .map(|name| (name.to_owned(), sync(name, SyncState::Watching)))
             .into(),
         hosts: ["build1", "build2"]
             .map(|name| (name.to_owned(), host(name, Link::Up)))
@@ -43,6 +46,7 @@ fn names_are_told_by_what_the_words_before_ask_for() {
         (&["host", "check", "build1"], "build2\n"),
         (&["session", "create"], ""),
         (&["run", "--", "make"], ""),
+        (&["sync", "remove", "app"], "site\n"),
     ] {
         let mut args = vec!["completion", "names", "--"];
         args.extend(words);
@@ -89,6 +93,8 @@ fn bash_offers_verbs_flags_and_names() {
         ["web", "worker"]
     );
     assert_eq!(bash(&fake, &["outlast", "job", "cancel", "b"]), ["build"]);
+    assert_eq!(bash(&fake, &["outlast", "sync", "fl"]), ["flush"]);
+    assert_eq!(bash(&fake, &["outlast", "sync", "flush", "s"]), ["site"]);
     for words in [
         &["outlast", "run", "--host", "b"][..],
         &["outlast", "job", "list", "--host", "b"],

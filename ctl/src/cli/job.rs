@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{From, Names, UntilEnded, duration, from};
+use super::{From, InSync, Names, UntilEnded, duration, from};
 
 /// Finite work.
 #[derive(Debug, Subcommand)]
@@ -35,6 +35,8 @@ pub struct Run {
     /// Directory to run in (default: this one)
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<PathBuf>,
+    #[command(flatten)]
+    pub sync: InSync,
     /// Name for the job
     #[arg(long)]
     pub name: Option<String>,

@@ -99,6 +99,8 @@ mod tests {
             "outlast run true",
             "outlast -q run -d --name n --host h --env A=b --timeout 5s -- make --json status",
             "outlast run make -h",
+            "outlast run --sync --sync-failure warn -- make",
+            "outlast run --sync=app make test",
             "outlast host exec h -- true",
             "outlast --socket /s host exec h --cwd / -e A uname -a",
             "outlast host --json exec h sh -c exit",

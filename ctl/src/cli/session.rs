@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{From, Names, UntilEnded, duration, from};
+use super::{From, InSync, Names, UntilEnded, duration, from};
 
 /// Terminals.
 #[derive(Debug, Subcommand)]
@@ -60,6 +60,8 @@ pub struct SessionCreate {
     /// Directory to run in (default: this one)
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<PathBuf>,
+    #[command(flatten)]
+    pub sync: InSync,
     /// Set a variable; without a value, take it from here
     #[arg(short, long, value_name = "K=V")]
     pub env: Vec<String>,

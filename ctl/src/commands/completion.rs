@@ -1,4 +1,4 @@
-//! `completion`: scripts for shells. Verbs and flags stand in them; for the names of jobs, sessions and hosts they ask
+//! `completion`: scripts for shells. Verbs and flags stand in them; for the names of jobs, sessions, hosts and syncs they ask
 //! `completion names`, which answers from a daemon that runs and never starts one.
 
 mod names;

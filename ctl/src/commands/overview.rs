@@ -1,14 +1,16 @@
-//! The bare command: what runs where, what ended lately.
+//! The bare command: what runs where, what ended lately, which syncs want somebody to look.
 
 use outlast_client::v1::{GetOverviewRequest, Link};
 
+use super::sync;
 use crate::{
     context::Context,
     error::Result,
     pump::answer,
     render::{
-        json, people,
+        self, json, people,
         style::Tone,
+        sync::wants_attention,
         table::{Table, terminal_width},
     },
 };
@@ -23,13 +25,19 @@ pub async fn overview(ctx: &Context) -> Result<u8> {
             |daemon, request| async move { daemon.daemon().get_overview(request).await },
         )
         .await?;
+    let syncs = match sync::all(ctx).await {
+        Ok(syncs) => syncs,
+        // A daemon of another build, which has none.
+        Err(failure) if failure.is_incompatible() => Vec::new(),
+        Err(failure) => return Err(failure),
+    };
     if ctx.global.json {
-        answer(&json::line(&json::Overview::from(&seen)))?;
+        answer(&json::line(&json::Overview::new(&seen, &syncs)))?;
         return Ok(0);
     }
     let mut text = String::new();
-    let mut section = |title: &str, table: &Table, more: u64| {
-        if table.is_empty() {
+    let mut section = |title: &str, table: &Table, more: Option<String>| {
+        if table.is_empty() && more.is_none() {
             return;
         }
         if !text.is_empty() {
@@ -37,17 +45,22 @@ pub async fn overview(ctx: &Context) -> Result<u8> {
         }
         ctx.out.push(&mut text, Tone::Bold, title);
         text.push('\n');
-        text.push_str(&table.show(ctx.out, terminal_width(), "  "));
-        if more > 0 {
-            text.push_str(&format!("  and {more} more: outlast job list\n"));
+        if !table.is_empty() {
+            text.push_str(&table.show(ctx.out, terminal_width(), "  "));
+        }
+        if let Some(more) = more {
+            text.push_str(&format!("  {more}\n"));
         }
     };
     let away: Vec<_> = seen.hosts.iter().filter(|host| host.link() != Link::Up).collect();
     let more = seen.live_job_count.saturating_sub(seen.live_jobs.len() as u64);
-    section("Hosts that are away", &people::hosts(away), 0);
-    section("Sessions", &people::sessions(&seen.sessions), 0);
+    let more = (more > 0).then(|| format!("and {more} more: outlast job list"));
+    let (odd, well): (Vec<_>, Vec<_>) = syncs.iter().partition(|sync| wants_attention(sync));
+    section("Hosts that are away", &people::hosts(away), None);
+    section("Syncs", &render::sync::syncs(odd), going_well(well.len()));
+    section("Sessions", &people::sessions(&seen.sessions), None);
     section("Jobs", &people::jobs(&seen.live_jobs), more);
-    section("Ended lately", &people::jobs(&seen.ended_jobs), 0);
+    section("Ended lately", &people::jobs(&seen.ended_jobs), None);
     if text.is_empty() {
         ctx.note(
             "nothing runs and nothing ran; begin with: outlast run -- CMD, or outlast session create NAME",
@@ -56,4 +69,13 @@ pub async fn overview(ctx: &Context) -> Result<u8> {
     }
     answer(&text)?;
     Ok(0)
+}
+
+/// What is said of syncs that nobody has to look at.
+fn going_well(count: usize) -> Option<String> {
+    match count {
+        0 => None,
+        1 => Some("1 goes on as it should: outlast sync list".to_owned()),
+        count => Some(format!("{count} go on as they should: outlast sync list")),
+    }
 }

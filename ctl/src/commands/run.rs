@@ -2,9 +2,12 @@
 
 use outlast_client::v1::{self, CancelJobRequest, CreateJobRequest, JobState, LogStream};
 
-use super::{job, sent};
+use super::{
+    job, sent,
+    sync::ready::{Work, ready},
+};
 use crate::{
-    cli::Run,
+    cli::{Run, SyncFailure},
     context::{Context, request_id},
     environment,
     error::{Failure, Result},
@@ -16,9 +19,20 @@ use crate::{
     },
 };
 
-pub async fn run(ctx: &Context, args: Run) -> Result<u8> {
+pub async fn run(ctx: &Context, mut args: Run) -> Result<u8> {
     if args.timeout.is_some_and(|limit| limit.is_zero()) {
         return Err(Failure::usage("--timeout: a job needs some time").hint("leave it out for no limit"));
+    }
+    let work = Work {
+        what: "the job",
+        failure: SyncFailure::Fail,
+        host: args.host.as_deref(),
+        cwd: args.cwd.as_deref(),
+    };
+    // On the heap: it is large, and most runs do without.
+    if let Some(ready) = Box::pin(ready(ctx, &args.sync, work)).await? {
+        args.host = Some(ready.host);
+        args.cwd = ready.cwd.or(args.cwd);
     }
     let baggage = environment::pack(ctx, args.host.as_deref(), args.cwd.as_deref(), &args.env)?;
     let request = CreateJobRequest {

@@ -2,13 +2,17 @@
 //! is `null`.
 
 mod host;
+mod sync;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use outlast_client::v1;
 use serde::Serialize;
 use serde_json::Value;
 
-pub use self::host::{Check, ExecEnd, ExecLine, LinkLine, Listening, Problem, Removed, took_ms};
+pub use self::{
+    host::{Check, ExecEnd, ExecLine, LinkLine, Listening, Problem, Removed, took_ms},
+    sync::{Sync, sync_mode, sync_state},
+};
 use super::time::rfc3339;
 
 /// One line of JSON.
@@ -346,10 +350,11 @@ pub struct Overview<'a> {
     live_jobs: Vec<Job<'a>>,
     live_job_count: u64,
     ended_jobs: Vec<Job<'a>>,
+    syncs: Vec<Sync<'a>>,
 }
 
-impl<'a> From<&'a v1::GetOverviewResponse> for Overview<'a> {
-    fn from(overview: &'a v1::GetOverviewResponse) -> Self {
+impl<'a> Overview<'a> {
+    pub fn new(overview: &'a v1::GetOverviewResponse, syncs: &'a [v1::Sync]) -> Self {
         Self {
             daemon: overview.daemon.as_ref().map(Daemon::from),
             hosts: overview.hosts.iter().map(Host::from).collect(),
@@ -357,6 +362,7 @@ impl<'a> From<&'a v1::GetOverviewResponse> for Overview<'a> {
             live_jobs: overview.live_jobs.iter().map(Job::from).collect(),
             live_job_count: overview.live_job_count,
             ended_jobs: overview.ended_jobs.iter().map(Job::from).collect(),
+            syncs: syncs.iter().map(Sync::from).collect(),
         }
     }
 }
@@ -407,6 +413,11 @@ mod tests {
             fields(&Host::from(&v1::Host::default())),
             "name kind address user port link error os arch helper_version tmux_version rtt_ms boot_id sessions jobs \
              reason next_try_at observed_at transport"
+        );
+        assert_eq!(
+            fields(&Sync::from(&v1::Sync::default())),
+            "id name source host target mode state reason files bytes pending_files pending_bytes problems problem_count \
+             last_synced_at link message created_at exclude no_gitignore git_dir limit_bytes watch watch_problem progress"
         );
         assert_eq!(
             fields(&Daemon::from(&v1::Daemon::default())),

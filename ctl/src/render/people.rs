@@ -347,13 +347,13 @@ pub fn bytes(count: u64) -> String {
 /// Name and value lines of one thing.
 pub type Facts = Vec<(&'static str, String, Tone)>;
 
-fn fact(facts: &mut Facts, name: &'static str, value: Option<String>) {
+pub(super) fn fact(facts: &mut Facts, name: &'static str, value: Option<String>) {
     if let Some(value) = value.filter(|value| !value.is_empty()) {
         facts.push((name, value, Tone::Plain));
     }
 }
 
-fn moment(time: Option<&prost_types::Timestamp>) -> Option<String> {
+pub(super) fn moment(time: Option<&prost_types::Timestamp>) -> Option<String> {
     let time = time?;
     Some(format!("{} ({} ago)", rfc3339(time)?, rough(seconds_since(time))))
 }
@@ -411,7 +411,7 @@ pub fn job_facts(job: &v1::Job) -> Facts {
     facts
 }
 
-fn host_and_link(host: &str, link: Link) -> String {
+pub(super) fn host_and_link(host: &str, link: Link) -> String {
     match link {
         Link::Up | Link::Unspecified => host.to_owned(),
         away => format!("{host} ({})", json::link(away).unwrap_or_default()),

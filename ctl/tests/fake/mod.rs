@@ -20,6 +20,7 @@ use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 mod hosts;
 mod services;
+mod syncs;
 
 /// How long a program may take. None of these tests should need a tenth of it.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -57,6 +58,15 @@ pub struct Script {
     pub check_host: Option<Talks<v1::CheckHostRequest, v1::CheckHostResponse>>,
     pub exec_host: Option<Talks<v1::ExecHostRequest, v1::ExecHostResponse>>,
     pub forward_host: Option<Streams<v1::ForwardHostRequest, v1::ForwardHostResponse>>,
+    pub overview: Option<Answers<v1::GetOverviewRequest, v1::GetOverviewResponse>>,
+    pub syncs: HashMap<String, v1::Sync>,
+    pub preview_sync: Option<Answers<v1::PreviewSyncRequest, v1::PreviewSyncResponse>>,
+    pub create_sync: Option<Answers<v1::CreateSyncRequest, v1::CreateSyncResponse>>,
+    pub flush_sync: Option<Streams<v1::FlushSyncRequest, v1::FlushSyncResponse>>,
+    pub pause_sync: Option<Answers<v1::PauseSyncRequest, v1::PauseSyncResponse>>,
+    pub resume_sync: Option<Answers<v1::ResumeSyncRequest, v1::ResumeSyncResponse>>,
+    pub reset_sync: Option<Answers<v1::ResetSyncRequest, v1::ResetSyncResponse>>,
+    pub delete_sync: Option<Answers<v1::DeleteSyncRequest, v1::DeleteSyncResponse>>,
     /// The ssh-agent that came with each call about hosts.
     pub agents: Heard<Option<String>>,
 }
@@ -199,6 +209,7 @@ impl Fake {
                     services.clone(),
                 ))
                 .add_service(v1::host_service_server::HostServiceServer::new(services.clone()))
+                .add_service(v1::sync_service_server::SyncServiceServer::new(services.clone()))
                 .add_service(v1::event_service_server::EventServiceServer::new(services))
                 .serve_with_incoming(incoming)
                 .await
@@ -268,6 +279,23 @@ pub fn host(name: &str, link: v1::Link) -> v1::Host {
         port: Some(22),
         link: link.into(),
         ..v1::Host::default()
+    }
+}
+
+/// A sync for tests: all is there.
+pub fn sync(name: &str, state: v1::SyncState) -> v1::Sync {
+    v1::Sync {
+        id: format!("{name}-5d30-480b-9343-05dfe31fdd1a"),
+        name: name.to_owned(),
+        source: format!("/home/me/{name}"),
+        host: "box".to_owned(),
+        target: format!("/srv/{name}"),
+        mode: v1::SyncMode::Mirror.into(),
+        state: state.into(),
+        files: 2000,
+        bytes: 30 << 20,
+        link: v1::Link::Up.into(),
+        ..v1::Sync::default()
     }
 }
 

@@ -25,7 +25,7 @@ impl v1::daemon_service_server::DaemonService for Services {
         &self,
         request: Request<v1::GetOverviewRequest>,
     ) -> Result<Response<v1::GetOverviewResponse>, Status> {
-        answered::<v1::GetOverviewRequest, v1::GetOverviewResponse>(None, request)
+        answered(self.0.lock().unwrap().overview.as_mut(), request)
     }
 
     async fn diagnose(

@@ -132,6 +132,7 @@ pub fn daemon(script: impl Fn(&str) -> Vec<Tell> + Send + 'static) -> (Fake, Ask
                 jobs: 3,
                 live_sessions: 0,
                 sessions: 1,
+                syncs: 2,
             })
         })),
         check_host: talk(move |requests, answers| {

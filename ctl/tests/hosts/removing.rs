@@ -18,7 +18,7 @@ fn forgetting_a_host_says_what_goes_and_asks() {
     assert_eq!(ran.code, 0, "{ran:?}");
     assert_eq!(
         ran.err,
-        "host build1 was forgotten with 3 jobs (1 live) and 1 session; what runs there goes on\n"
+        "host build1 was forgotten with 3 jobs (1 live), 1 session and 2 syncs; what runs there goes on\n"
     );
     let removed = std::mem::take(&mut *asked.removed.lock().unwrap());
     assert_eq!(
@@ -49,7 +49,7 @@ fn forgetting_a_host_says_what_goes_and_asks() {
     let ran = fake.outlast(&["--yes", "--json", "host", "remove", "build1"]);
     assert_eq!(
         ran.json(),
-        json!({"name": "build1", "live_jobs": 0, "jobs": 2, "live_sessions": 0, "sessions": 0})
+        json!({"name": "build1", "live_jobs": 0, "jobs": 2, "live_sessions": 0, "sessions": 0, "syncs": 0})
     );
     let ran = fake.outlast(&["host", "remove", "--force", "build1"]);
     assert_eq!(

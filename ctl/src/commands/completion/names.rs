@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Command, CommandFactory as _};
 use outlast_client::{
     client::Start,
-    v1::{ListHostsRequest, ListJobsRequest, ListSessionsRequest},
+    v1::{ListHostsRequest, ListJobsRequest, ListSessionsRequest, ListSyncsRequest},
 };
 
 use crate::{cli::Cli, context::Context, error::Result, pump::answer, render::people::job_handle};
@@ -24,6 +24,7 @@ enum Wanted {
     Sessions,
     JobsAndSessions,
     Hosts,
+    Syncs,
 }
 
 pub async fn names(ctx: &Context, words: &[String]) -> Result<u8> {
@@ -61,6 +62,10 @@ async fn look(ctx: &Context, wanted: Wanted) -> Option<Vec<String>> {
     if wanted == Wanted::Hosts {
         let hosts = daemon.hosts().list_hosts(ListHostsRequest {}).await.ok()?;
         names.extend(hosts.into_inner().hosts.into_iter().map(|host| host.name));
+    }
+    if wanted == Wanted::Syncs {
+        let syncs = daemon.syncs().list_syncs(ListSyncsRequest {}).await.ok()?;
+        names.extend(syncs.into_inner().syncs.into_iter().map(|sync| sync.name));
     }
     names.sort_unstable();
     names.dedup();
@@ -106,6 +111,7 @@ fn wanted(words: &[String]) -> Option<Wanted> {
         ["session", _] | ["attach"] => Some(Wanted::Sessions),
         ["job", _] => Some(Wanted::Jobs),
         ["host", _] => Some(Wanted::Hosts),
+        ["sync", _] => Some(Wanted::Syncs),
         ["logs" | "wait"] => Some(Wanted::JobsAndSessions),
         _ => None,
     }
@@ -122,7 +128,7 @@ fn takes_value(command: &Command, word: &str) -> bool {
         // Of several short flags in one word the last may take a value.
         None => arg.get_short().is_some() && arg.get_short() == word.chars().next_back(),
     });
-    flag.is_some_and(|flag| flag.get_action().takes_values())
+    flag.is_some_and(|flag| flag.get_action().takes_values() && !flag.is_require_equals_set())
 }
 
 #[cfg(test)]
@@ -161,6 +167,12 @@ mod tests {
             ("host show", Some(Wanted::Hosts)),
             ("host add", None),
             ("run --host", Some(Wanted::Hosts)),
+            ("run --sync --host", Some(Wanted::Hosts)),
+            ("sync", None),
+            ("sync show", Some(Wanted::Syncs)),
+            ("sync flush web --timeout 5s", Some(Wanted::Syncs)),
+            ("sync add", None),
+            ("sync add web", None),
             ("events", None),
         ] {
             assert_eq!(after(line), expected, "{line}");

@@ -47,7 +47,7 @@ async fn call(ctx: &Context, name: &str, force: bool, dry_run: bool) -> Result<R
     .await
 }
 
-/// What goes along: " with 3 jobs (1 live) and 1 session".
+/// What goes along: " with 3 jobs (1 live), 1 session and 2 syncs".
 fn with(counts: &RemoveHostResponse) -> String {
     let amount = |all: u32, live: u32, noun: &str| {
         let plural = if all == 1 { "" } else { "s" };
@@ -61,14 +61,15 @@ fn with(counts: &RemoveHostResponse) -> String {
     let parts: Vec<String> = [
         amount(counts.jobs, counts.live_jobs, "job"),
         amount(counts.sessions, counts.live_sessions, "session"),
+        amount(counts.syncs, 0, "sync"),
     ]
     .into_iter()
     .flatten()
     .collect();
-    if parts.is_empty() {
-        String::new()
-    } else {
-        format!(" with {}", parts.join(" and "))
+    match parts.split_last() {
+        None => String::new(),
+        Some((last, [])) => format!(" with {last}"),
+        Some((last, others)) => format!(" with {} and {last}", others.join(", ")),
     }
 }
 
@@ -78,19 +79,21 @@ mod tests {
 
     #[test]
     fn what_goes_along_is_counted() {
-        let counts = |jobs, live_jobs, sessions, live_sessions| {
+        let counts = |jobs, live_jobs, sessions, live_sessions, syncs| {
             with(&RemoveHostResponse {
                 live_jobs,
                 jobs,
                 live_sessions,
                 sessions,
+                syncs,
             })
         };
-        assert_eq!(counts(0, 0, 0, 0), "");
-        assert_eq!(counts(1, 0, 0, 0), " with 1 job");
+        assert_eq!(counts(0, 0, 0, 0, 0), "");
+        assert_eq!(counts(1, 0, 0, 0, 0), " with 1 job");
         assert_eq!(
-            counts(3, 1, 2, 2),
+            counts(3, 1, 2, 2, 0),
             " with 3 jobs (1 live) and 2 sessions (2 live)"
         );
+        assert_eq!(counts(1, 0, 1, 0, 2), " with 1 job, 1 session and 2 syncs");
     }
 }

@@ -3,7 +3,8 @@
 use outlast_client::v1::{CreateSessionRequest, ErrorKind, SessionState};
 
 use crate::{
-    cli::SessionCreate,
+    cli::{SessionCreate, SyncFailure},
+    commands::sync::ready::{Work, ready},
     context::{Context, request_id},
     environment,
     error::{Failure, Result},
@@ -12,9 +13,20 @@ use crate::{
     terminal,
 };
 
-pub async fn create(ctx: &Context, args: SessionCreate) -> Result<u8> {
+pub async fn create(ctx: &Context, mut args: SessionCreate) -> Result<u8> {
     if args.attach {
         super::attach::check()?;
+    }
+    let work = Work {
+        what: "the session",
+        failure: SyncFailure::Warn,
+        host: args.host.as_deref(),
+        cwd: args.cwd.as_deref(),
+    };
+    // On the heap: it is large, and most sessions do without.
+    if let Some(ready) = Box::pin(ready(ctx, &args.sync, work)).await? {
+        args.host = Some(ready.host);
+        args.cwd = ready.cwd.or(args.cwd);
     }
     let baggage = environment::pack(ctx, args.host.as_deref(), args.cwd.as_deref(), &args.env)?;
     let request = CreateSessionRequest {

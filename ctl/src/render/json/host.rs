@@ -56,6 +56,7 @@ pub struct Removed<'a> {
     jobs: u32,
     live_sessions: u32,
     sessions: u32,
+    syncs: u32,
 }
 
 impl<'a> Removed<'a> {
@@ -66,6 +67,7 @@ impl<'a> Removed<'a> {
             jobs: gone.jobs,
             live_sessions: gone.live_sessions,
             sessions: gone.sessions,
+            syncs: gone.syncs,
         }
     }
 }
