@@ -61,7 +61,7 @@ pub(crate) fn session(row: &Row<'_>) -> rusqlite::Result<(u64, Session)> {
     Ok((row.get(0)?, session))
 }
 
-/// The columns of a sync, in the order of [`sync`].
+/// The columns of a sync, in the order of [`sync()`].
 pub(crate) const SYNC: &str = "id, name, source, host, target, mode, exclude, no_gitignore, git_dir, limit_bytes, created_at, \
      paused, occupied, resetting, state, reason, message, files, bytes, pending_files, pending_bytes, problem_count, \
      synced_at, found_target";

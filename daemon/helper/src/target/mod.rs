@@ -158,7 +158,7 @@ impl Target {
     ///
     /// # Errors
     /// When the disk fails, or the record cannot be written.
-    pub(crate) fn to_disk(&mut self) -> io::Result<()> {
+    pub(crate) fn flush_disk(&mut self) -> io::Result<()> {
         rustix::fs::syncfs(&self.root)?;
         self.record.durable()?;
         self.compact(JOURNAL_AT_PAUSE)

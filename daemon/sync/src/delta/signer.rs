@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn it_says_what_reading_the_file_says() {
         for length in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 3 * BLOCK + 77] {
-            let bytes: Vec<u8> = (0..length).map(|at| (at * 31 >> 3) as u8).collect();
+            let bytes: Vec<u8> = (0..length).map(|at| ((at * 31) >> 3) as u8).collect();
             for piece in [1 << 16, 100_001, 1 << 20] {
                 let mut signer = Signer::new();
                 for piece in bytes.chunks(piece) {

@@ -154,7 +154,7 @@ impl Worker {
     fn settle(&self, target: &mut Target, to_disk: bool) -> Result<(), End> {
         target.is_in_place().map_err(refuse)?;
         let settled = if to_disk {
-            target.to_disk().map(|()| Vec::new())
+            target.flush_disk().map(|()| Vec::new())
         } else {
             target.check()
         };
