@@ -391,7 +391,10 @@ impl Engine {
         let (sender, inbox) = mpsc::channel(INBOX);
         let (publish, view) = watch::channel(engine::View::default());
         let stop = app.shutdown.token().child_token();
-        let way = Arc::new(ByHost(Arc::clone(host)));
+        let way = Arc::new(ByHost {
+            host: Arc::clone(host),
+            store: app.store.clone(),
+        });
         let work = engine::run(syncs.config(sync), way, sync.paused, inbox, publish, stop.clone());
         Self {
             inbox: sender,

@@ -431,7 +431,7 @@ impl Syncs {
                 SyncMode::Update => Mode::Update,
             },
             rules: RulesConfig {
-                exclude: sync.exclude.clone(),
+                exclude: [sync.exclude.clone(), self.own_places(Path::new(&sync.source))].concat(),
                 no_gitignore: sync.no_gitignore,
                 git_dir: sync.git_dir,
             },
@@ -444,6 +444,15 @@ impl Syncs {
             limit_bytes: sync.limit_bytes,
             occupied: sync.occupied,
         }
+    }
+
+    /// Patterns for what of outlast's own lies in a source: a database that changes with every step of its copying.
+    fn own_places(&self, source: &Path) -> Vec<String> {
+        let places = &self.inner.app.places;
+        let own = [&places.state_dir, &places.cache_dir, &places.runtime_dir];
+        own.into_iter()
+            .filter_map(|dir| place::pattern(source, dir))
+            .collect()
     }
 
     fn cache_of(&self, id: Id) -> PathBuf {

@@ -82,6 +82,23 @@ fn here(path: &Path) -> PathBuf {
     path.to_owned()
 }
 
+/// The pattern that leaves a directory out of a source. None: it is not in it.
+pub(super) fn pattern(source: &Path, dir: &Path) -> Option<String> {
+    let real = here(dir);
+    let below = real.strip_prefix(source).ok()?.to_str()?;
+    if below.is_empty() {
+        return None;
+    }
+    let mut pattern = "/".to_owned();
+    for letter in below.chars() {
+        if matches!(letter, '*' | '?' | '[' | '\\' | '!' | '#' | ' ') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    Some(pattern)
+}
+
 /// Whether a directory is another or lies in it, by whatever name: one may be mounted twice.
 fn holds(outer: &Path, inner: &Path) -> bool {
     let identity = |path: &Path| -> io::Result<(u64, u64)> {
@@ -160,5 +177,17 @@ mod tests {
             assert!(check(&new(&source, "far", &target)).is_ok(), "{target:?}");
         }
         assert!(check(&new(&source, LOCAL, &base.join("other"))).is_ok());
+    }
+
+    #[test]
+    fn what_is_outlasts_own_is_left_out_of_a_source() {
+        let dir = tempfile::tempdir().unwrap();
+        let base = dir.path().canonicalize().unwrap();
+        assert_eq!(
+            pattern(&base, &base.join(".local/state/out*last")).as_deref(),
+            Some("/.local/state/out\\*last")
+        );
+        assert_eq!(pattern(&base.join("other"), &base.join("state")), None);
+        assert_eq!(pattern(&base, &base), None);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use outlast_store::Store;
 use outlast_sync::engine::Way;
 use outlast_transport::HelperClient;
 use tonic::Status;
@@ -9,26 +10,36 @@ use tonic::Status;
 use crate::hosts::Host;
 
 /// The way to a host by the connection for what is much.
-pub(super) struct ByHost(pub(super) Arc<Host>);
+pub(super) struct ByHost {
+    pub(super) host: Arc<Host>,
+    pub(super) store: Store,
+}
 
 #[tonic::async_trait]
 impl Way for ByHost {
     async fn connect(&self) -> Option<HelperClient> {
-        if !self.0.up().await {
+        if !self.host.up().await {
             return None;
         }
-        Some(self.0.bulk().await)
+        Some(self.host.bulk().await)
     }
 
     fn is_far(&self) -> bool {
-        !self.0.is_local()
+        !self.host.is_local()
+    }
+
+    async fn all(&self) -> Vec<String> {
+        // Where that cannot be told, nobody is taken for gone.
+        let all = self.store.list_syncs().await.unwrap_or_default();
+        let here = all.into_iter().filter(|sync| sync.host == self.host.name());
+        here.map(|sync| sync.id.to_string()).collect()
     }
 
     fn is_cut_off(&self, status: &Status) -> bool {
-        self.0.is_cut_off(status)
+        self.host.is_cut_off(status)
     }
 
     async fn doubt(&self) {
-        self.0.doubt().await;
+        self.host.doubt().await;
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Grounds, Misplaced, Target,
     dirs::Dirs,
-    place::{self, owner_of, refuse_overlap},
+    place::{self, overlapping, owner_of},
     record::{Loaded, Manifest, Named, Record, parents},
     staging::Names,
 };
@@ -56,6 +56,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) reread: bool,
     /// Permission bits of the target if it has to be made.
     pub(crate) mode: Option<u32>,
+    /// Ids of all syncs there are; records of others are forgotten where they are in the way.
+    pub(crate) all: &'a [String],
     /// Cancelled when nobody waits for it.
     pub(crate) stop: CancellationToken,
 }
@@ -222,7 +224,13 @@ impl Opening<'_> {
         let all = dir.path().parent().unwrap_or_else(|| dir.path());
         let all = fs::File::open(all).map_err(|error| at("opening", all, &error))?;
         flock(&all, FlockOperation::LockExclusive).map_err(io::Error::from)?;
-        refuse_overlap(self.spool, self.id, path)?;
+        for other in overlapping(self.spool, self.id, path)? {
+            if self.all.is_empty() || self.all.contains(&other.id) {
+                return Err(Misplaced::Overlap(path.to_owned(), other.id, other.path).into());
+            }
+            tracing::info!(id = other.id, path = ?other.path, "the record of a sync that there is no more makes room");
+            forget(self.spool, &other.id, &self.stop)?;
+        }
         Named::new(path).write(dir)?;
         Ok(())
     }

@@ -130,22 +130,30 @@ fn real(path: &Path) -> Result<PathBuf, Misplaced> {
     }
 }
 
-/// Refuses a target that overlaps with that of another sync.
-pub(super) fn refuse_overlap(spool: &Root, id: &str, path: &Path) -> Result<(), Misplaced> {
-    for other in spool.syncs()? {
-        if other == id {
-            continue;
-        }
+/// The target of another sync.
+#[derive(Debug)]
+pub(super) struct Other {
+    pub(super) id: String,
+    pub(super) path: PathBuf,
+}
+
+/// Other syncs whose targets overlap with a directory.
+pub(super) fn overlapping(spool: &Root, id: &str, path: &Path) -> Result<Vec<Other>, Misplaced> {
+    let mut found = Vec::new();
+    for other in spool.syncs()?.into_iter().filter(|other| other != id) {
         // One that cannot be read names no directory that could be harmed.
         let Ok(Some(named)) = Named::read(&spool.sync(&other)) else {
             continue;
         };
         let taken = named.path();
         if taken.starts_with(path) || path.starts_with(&taken) {
-            return Err(Misplaced::Overlap(path.to_owned(), other, taken));
+            found.push(Other {
+                id: other,
+                path: taken,
+            });
         }
     }
-    Ok(())
+    Ok(found)
 }
 
 /// Whom things made at a path are to be given to: the owner of what is there, when we are root and that is somebody else.

@@ -95,6 +95,15 @@ async fn two_targets_never_overlap() {
         );
         assert!(!bed.record(OTHER).exists());
     }
+    // One of a sync that there is.
+    let wanted = SyncOpen {
+        id: OTHER.to_owned(),
+        target: target(&bed.target()),
+        occupied: true,
+        all: vec![ID.to_owned(), OTHER.to_owned()],
+        ..SyncOpen::default()
+    };
+    assert_eq!(subject(&refused(&client, wanted).await), ID);
     // A name that only begins alike is another directory.
     let wanted = SyncOpen {
         id: OTHER.to_owned(),
@@ -102,6 +111,31 @@ async fn two_targets_never_overlap() {
         ..SyncOpen::default()
     };
     Stream::open(&client, wanted).await.unwrap().end().await;
+}
+
+#[tokio::test]
+async fn what_a_forgotten_sync_left_is_in_nobodys_way() {
+    let bed = Bed::new();
+    let client = bed.client();
+    let mut stream = bed.open().await;
+    stream.make(Batch::new().dir("in").file("in/a", "a")).await;
+    stream.end().await;
+    let wanted = SyncOpen {
+        id: OTHER.to_owned(),
+        target: target(&bed.target()),
+        all: vec![OTHER.to_owned()],
+        ..SyncOpen::default()
+    };
+    // It holds something that the new one did not write.
+    let status = refused(&client, wanted.clone()).await;
+    assert_eq!(subject(&status), "target_not_empty");
+    let wanted = SyncOpen {
+        occupied: true,
+        ..wanted
+    };
+    Stream::open(&client, wanted).await.unwrap().end().await;
+    assert!(!bed.record(ID).exists());
+    assert_eq!(fs::read(bed.at("in/a")).unwrap(), b"a");
 }
 
 #[tokio::test]

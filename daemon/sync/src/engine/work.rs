@@ -285,6 +285,7 @@ impl Engine {
             occupied: self.occupied,
             reread: self.reread,
             mode: self.source_mode().await,
+            all: self.way.all().await,
         };
         let stop = self.stop.clone();
         let mut opening = pin!(session::open(client, request));

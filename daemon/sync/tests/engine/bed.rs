@@ -38,6 +38,10 @@ impl Way for Local {
         true
     }
 
+    async fn all(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn is_cut_off(&self, _status: &Status) -> bool {
         false
     }

@@ -74,6 +74,7 @@ impl Worker {
             occupied: open.occupied,
             reread: open.reread,
             mode: open.mode,
+            all: &open.all,
             stop: self.stop.clone(),
         };
         let (mut target, altered) = opening.open().map_err(refuse)?;
