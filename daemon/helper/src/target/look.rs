@@ -62,7 +62,7 @@ impl Target {
         let key = StatKey::of(&found);
         let doubted = far.key.ctime_ns == StatKey::DOUBTED;
         match (far.entry.kind, Kind::of(&found)) {
-            (Kind::Dir, Kind::Dir) if key.ino == far.key.ino => Ok(Seen::AsRecorded),
+            (Kind::Dir, Kind::Dir) if key.ino == far.key.ino && !doubted => Ok(Seen::AsRecorded),
             (Kind::Dir, Kind::Dir) => Ok(Seen::Left(key)),
             (Kind::File, Kind::File) if doubted || (reread && key == far.key) => {
                 // Mode and time may be lost with the power as the content may be.

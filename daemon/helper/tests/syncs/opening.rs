@@ -308,8 +308,9 @@ async fn contents_that_changed_in_secret_are_found_by_reading() {
 async fn after_another_boot_what_may_be_lost_is_read_again() {
     let bed = Bed::new();
     let mut stream = bed.open().await;
-    stream.make(Batch::new().file("safe", "1").dir("d")).await;
-    stream.settle(false).await;
+    stream.make(Batch::new().file("safe", "1").dir("safe too")).await;
+    stream.settle(true).await;
+    stream.make(Batch::new().dir("d")).await;
     let batch = Batch::new()
         .file("kept", "1")
         .file("lost", "1")
@@ -338,7 +339,7 @@ async fn after_another_boot_what_may_be_lost_is_read_again() {
         .iter()
         .map(|(path, _)| String::from_utf8_lossy(path).into_owned())
         .collect();
-    assert_eq!(paths, ["d", "kept", "link", "safe"]);
+    assert_eq!(paths, ["d", "kept", "link", "safe", "safe too"]);
     assert!(
         record
             .iter()
