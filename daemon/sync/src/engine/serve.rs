@@ -179,6 +179,8 @@ impl Engine {
                 if self.is_due(session, &timers, now) {
                     timers.gather = None;
                     match self.look(session).await {
+                        // Nothing is to be sent, and somebody may wait for just that; no event tells them.
+                        Ok(None) if !stop.is_cancelled() => continue,
                         Ok(begun) => *pass = begun,
                         Err(halt) => {
                             self.halt(halt);
