@@ -102,7 +102,14 @@ pub(super) struct Driver {
     /// When anything was written last.
     written_at: Option<Instant>,
     backoff: Backoff,
+    /// Flushes that the engine is through with.
+    flushed: mpsc::Receiver<Flushed>,
+    /// Where they come from.
+    through: mpsc::Sender<Flushed>,
 }
+
+/// What came of a flush, and who waits for it.
+type Flushed = (Result<(), Refused>, oneshot::Sender<Result<(), Refused>>);
 
 /// The engine, or what is left of it.
 struct Engine {
@@ -127,6 +134,7 @@ impl Driver {
         publish: watch::Sender<Arc<View>>,
     ) -> Self {
         let engine = Engine::start(&syncs, &host, &sync);
+        let (through, flushed) = mpsc::channel(INBOX);
         Self {
             syncs,
             host,
@@ -138,6 +146,8 @@ impl Driver {
             write_at: None,
             written_at: None,
             backoff: Backoff::default(),
+            flushed,
+            through,
         }
     }
 
@@ -159,6 +169,11 @@ impl Driver {
                     return;
                 },
                 Ok(()) = self.engine.view.changed() => self.take().await,
+                // After what the engine showed before it: whoever waited finds what came of it.
+                Some((answer, reply)) = self.flushed.recv() => {
+                    // Who does not wait any more does not mind.
+                    let _gone = reply.send(answer);
+                }
                 () = at(self.write_at) => self.write().await,
                 broke = over(&mut self.engine.task) => self.broke(broke),
                 () = at(self.engine.again_at) => {
@@ -167,6 +182,22 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Has the engine bring everything there. Its answer comes by way of the driver.
+    async fn flush(&mut self, mut reply: oneshot::Sender<Result<(), Refused>>) {
+        let (answer, mut answered) = oneshot::channel();
+        let through = self.through.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                // Dropped, so is the other one, and it is asked again.
+                answer = &mut answered => if let Ok(answer) = answer {
+                    let _ended = through.send((answer, reply)).await;
+                },
+                () = reply.closed() => {}
+            }
+        });
+        self.tell(engine::Command::Flush(answer)).await;
     }
 
     /// The last figures, for the next daemon. Its engine hears of the end by itself.
@@ -244,7 +275,7 @@ impl Driver {
         let (wish, request, reply) = match command {
             Command::Want { wish, request, reply } => (wish, request, reply),
             Command::Flush(reply) => {
-                self.tell(engine::Command::Flush(reply)).await;
+                self.flush(reply).await;
                 return false;
             }
         };
