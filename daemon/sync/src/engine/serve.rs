@@ -176,7 +176,15 @@ impl Engine {
             }
             let now = Instant::now();
             if pass.is_none() && next.is_none() {
-                if self.is_due(session, &timers, now) {
+                let answered = session.answered();
+                let can_settle = session.settling.is_none() && self.forced.is_empty();
+                // First, because a source that never rests has always something to be looked at.
+                if can_settle && self.flushes.are_to_settle(answered) {
+                    let at = Clock::now();
+                    session.settling = Some(at);
+                    self.flushes.settling(answered, at);
+                    next = Some(session::settle(false));
+                } else if self.is_due(session, &timers, now) {
                     timers.gather = None;
                     match self.look(session).await {
                         // Nothing is to be sent, and somebody may wait for just that; no event tells them.
@@ -187,19 +195,10 @@ impl Engine {
                             return Ok(Next::GoOn);
                         }
                     }
-                } else if session.settling.is_none() && self.forced.is_empty() {
-                    let answered = session.answered();
-                    let quiet = timers.quiet.is_some_and(|at| at <= now) && session.is_even();
-                    if self.flushes.are_to_settle(answered) {
-                        let at = Clock::now();
-                        session.settling = Some(at);
-                        self.flushes.settling(answered, at);
-                        next = Some(session::settle(false));
-                    } else if quiet {
-                        timers.quiet = None;
-                        session.settling = Some(Clock::now());
-                        next = Some(session::settle(true));
-                    }
+                } else if can_settle && timers.quiet.is_some_and(|at| at <= now) && session.is_even() {
+                    timers.quiet = None;
+                    session.settling = Some(Clock::now());
+                    next = Some(session::settle(true));
                 }
             }
             self.note_time(session, pass.is_some(), &mut timers, now);
