@@ -36,6 +36,13 @@ use crate::{
 const GATHER: Duration = Duration::from_millis(2);
 /// As long as more comes, it is waited for this long.
 const GATHER_MOST: Duration = Duration::from_millis(20);
+/// Changes that go on are gathered for longer each time, up to this.
+const GATHER_WHILE_BUSY: Duration = Duration::from_millis(200);
+/// Or for so many times as long as the last look with all that came of it took, so that a large file which is always written
+/// to does not keep the machine busy with nothing else; at most for this long.
+const REST: (u32, Duration) = (4, Duration::from_secs(30));
+/// What comes after such a pause is a first change again.
+const CALM_AFTER: Duration = Duration::from_secs(1);
 /// Messages that wait between reading and sending.
 const PRODUCED: usize = 4;
 /// Batches that may be unanswered before the next look.
@@ -62,6 +69,7 @@ struct Pass {
     stop: Arc<AtomicBool>,
     /// Somebody waits for what it sends.
     for_flush: bool,
+    began: Instant,
 }
 
 impl Pass {
@@ -89,6 +97,10 @@ enum Event {
 #[derive(Default)]
 struct Timers {
     gather: Option<(Instant, Instant)>,
+    /// How long changes were gathered for last.
+    pace: Duration,
+    /// When the last look, with all that came of it, was over, and how long it took.
+    over: Option<(Instant, Duration)>,
     show: Option<Instant>,
     quiet: Option<Instant>,
     save: Option<Instant>,
@@ -102,9 +114,24 @@ impl Timers {
     fn gather(&mut self) {
         let now = Instant::now();
         self.gather = Some(match self.gather {
-            None => (now + GATHER, now + GATHER_MOST),
-            Some((_, last)) => ((now + GATHER).min(last), last),
+            None => {
+                self.pace = match self.over {
+                    Some((at, took)) if now < at + CALM_AFTER.max(took) => {
+                        let rest = (took * REST.0).min(REST.1);
+                        (self.pace * 2).min(GATHER_WHILE_BUSY).max(rest)
+                    }
+                    _ => GATHER,
+                };
+                (now + self.pace, now + self.pace.max(GATHER_MOST))
+            }
+            Some((at, last)) => ((now + GATHER).clamp(at, last), last),
         });
+    }
+
+    /// A look that began then is over, with all that came of it.
+    fn over(&mut self, began: Instant) {
+        let now = Instant::now();
+        self.over = Some((now, now - began));
     }
 
     fn first(&self) -> Option<Instant> {
@@ -188,7 +215,10 @@ impl Engine {
                     timers.gather = None;
                     match self.look(session).await {
                         // Nothing is to be sent, and somebody may wait for just that; no event tells them.
-                        Ok(None) if !stop.is_cancelled() => continue,
+                        Ok(None) if !stop.is_cancelled() => {
+                            timers.over(now);
+                            continue;
+                        }
                         Ok(begun) => *pass = begun,
                         Err(halt) => {
                             self.halt(halt);
@@ -267,7 +297,12 @@ impl Engine {
                     });
                 }
                 Event::Produced(Some(produced)) => next = self.produced(session, produced, &mut again),
-                Event::Produced(None) => self.all_sent(session, pass).await,
+                Event::Produced(None) => {
+                    if let Some(pass) = pass.take() {
+                        timers.over(pass.began);
+                        self.all_sent(session, pass).await;
+                    }
+                }
                 Event::Heard(heard) => {
                     self.heard(heard);
                     timers.gather();
@@ -306,6 +341,7 @@ impl Engine {
 
     /// Looks at what is to be looked at, on another thread, and begins to send what came of it.
     async fn look(&mut self, session: &Session) -> Result<Option<Pass>, super::source::Halt> {
+        let began = Instant::now();
         let for_flush = self.flushes.are_asked();
         let all = self.everything || self.rules_changed || for_flush;
         let only_rules = !self.everything && !for_flush && self.rules_changed;
@@ -372,10 +408,10 @@ impl Engine {
             }
             return Ok(None);
         }
-        Ok(Some(self.begin(surveyed, for_flush)))
+        Ok(Some(self.begin(surveyed, for_flush, began)))
     }
 
-    fn begin(&mut self, surveyed: Surveyed, for_flush: bool) -> Pass {
+    fn begin(&mut self, surveyed: Surveyed, for_flush: bool, began: Instant) -> Pass {
         self.counter.add(surveyed.plan.files, surveyed.plan.bytes);
         let (say, produced) = mpsc::channel(PRODUCED);
         let stop = Arc::new(AtomicBool::new(false));
@@ -396,6 +432,7 @@ impl Engine {
             thread,
             stop,
             for_flush: for_flush || !self.forced.is_empty(),
+            began,
         }
     }
 
@@ -447,8 +484,7 @@ impl Engine {
     }
 
     /// Everything of a pass was handed over.
-    async fn all_sent(&mut self, session: &Session, pass: &mut Option<Pass>) {
-        let Some(pass) = pass.take() else { return };
+    async fn all_sent(&mut self, session: &Session, pass: Pass) {
         if pass.for_flush {
             self.flushes.sent(session.sent);
         }
