@@ -219,6 +219,11 @@ impl Driver {
         if reset {
             self.sync.resetting = None;
         }
+        // What was there was taken; what comes there now is somebody else's.
+        let adopted = self.sync.occupied && self.shown.state == State::Watching;
+        if adopted {
+            self.sync.occupied = false;
+        }
         self.show();
         // That an engine begins is nothing to keep: what was seen last still is.
         if self.shown.state == State::Starting {
@@ -226,7 +231,7 @@ impl Driver {
         }
         let now = Instant::now();
         let rested = self.written_at.map_or(now, |at| at + WRITE_EVERY);
-        if reset || news && (!routine || rested <= now) {
+        if reset || adopted || news && (!routine || rested <= now) {
             self.write().await;
         } else if news {
             self.write_at = Some(rested);

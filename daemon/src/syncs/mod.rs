@@ -27,7 +27,7 @@ use outlast_model::{
     host::{Removal, RemovalKind},
     id::Id,
     name::Name,
-    sync::{Seen, Sync, SyncMode, name_of},
+    sync::{Seen, Sync, SyncMode, SyncState, name_of},
 };
 use outlast_store::{Created, Naming, Request, Resolved};
 use outlast_sync::{
@@ -443,6 +443,7 @@ impl Syncs {
             },
             limit_bytes: sync.limit_bytes,
             occupied: sync.occupied,
+            halted: halted(sync),
         }
     }
 
@@ -512,6 +513,20 @@ impl Syncs {
         // Nothing under this lock can panic half way through a change.
         self.inner.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a sync was halted for when it was seen last, which a new daemon does not go on with either.
+fn halted(sync: &Sync) -> Option<engine::Halt> {
+    let seen = &sync.seen;
+    // That was answered, and was not heard any more.
+    let is_answered = sync.occupied && seen.reason.as_deref() == Some("target_not_empty");
+    if seen.state != SyncState::Halted || is_answered {
+        return None;
+    }
+    Some(engine::Halt {
+        reason: seen.reason.clone()?,
+        message: seen.message.clone().unwrap_or_default(),
+    })
 }
 
 /// Removes directories of syncs that there are no more. Blocking.

@@ -39,8 +39,6 @@ pub struct Deletions {
 struct Window {
     /// Files that were there when it began.
     of: u64,
-    /// Files that were let go since.
-    deleted: u64,
     stands: Stands,
 }
 
@@ -48,10 +46,10 @@ struct Window {
 enum Stands {
     /// Deletions are counted. The last ones were at this time.
     Counting(Instant),
-    /// Somebody has to confirm, however long that takes.
-    Held,
+    /// Somebody has to confirm, however long that takes: that so many go, or that all do.
+    Held { all: bool },
     /// Somebody did. Nothing was deleted since.
-    Confirmed,
+    Confirmed { all: bool },
     /// Somebody did, and these were deleted last.
     Passing(Instant),
 }
@@ -63,34 +61,48 @@ impl Deletions {
         Self::default()
     }
 
-    /// Judges what is to be deleted next: so many of the files that are there. What it calls fine counts as deleted. What it
-    /// does not is to be left, and to be judged again as a whole after [`Self::confirm`] or when it has become less.
-    pub fn judge(&mut self, now: Instant, deleted_files: u64, files_there: u64, limits: &Limits) -> Verdict {
+    /// Judges what is to be deleted next: so many of the files that are there, while others are made. What counts is how many
+    /// fewer there are then than when it began, so that what comes and goes adds up to nothing. What it calls fine is to be
+    /// done. What it does not is to be left, and to be judged again as a whole after [`Self::confirm`] or when it has become
+    /// less. To be asked with nothing when nothing is left to be deleted.
+    pub fn judge(
+        &mut self,
+        now: Instant,
+        deleted_files: u64,
+        made_files: u64,
+        files_there: u64,
+        limits: &Limits,
+    ) -> Verdict {
         self.end_if_quiet(now);
         if deleted_files == 0 {
             // What was asked about is back: only what was let go before counts still.
-            if let Some(window) = &mut self.window
-                && window.stands == Stands::Held
-            {
-                window.stands = Stands::Counting(now);
+            match self.window.as_ref().map(|window| window.stands) {
+                Some(Stands::Held { .. }) => {
+                    if let Some(window) = &mut self.window {
+                        window.stands = Stands::Counting(now);
+                    }
+                }
+                Some(Stands::Confirmed { .. }) => self.window = None,
+                _ => {}
             }
             return Verdict::Fine;
         }
         let window = self.window.get_or_insert(Window {
             of: files_there,
-            deleted: 0,
             stands: Stands::Counting(now),
         });
-        let files = window.deleted.saturating_add(deleted_files);
+        let left = files_there
+            .saturating_sub(deleted_files)
+            .saturating_add(made_files);
+        let files = window.of.saturating_sub(left);
         match window.stands {
-            Stands::Counting(_) | Stands::Held if are_too_many(files, window.of, limits) => {
-                window.stands = Stands::Held;
+            Stands::Counting(_) | Stands::Held { .. } if are_too_many(files, window.of, limits) => {
+                window.stands = Stands::Held { all: false };
                 return Verdict::TooMany { files, of: window.of };
             }
-            Stands::Counting(_) | Stands::Held => window.stands = Stands::Counting(now),
-            Stands::Confirmed | Stands::Passing(_) => window.stands = Stands::Passing(now),
+            Stands::Counting(_) | Stands::Held { .. } => window.stands = Stands::Counting(now),
+            Stands::Confirmed { .. } | Stands::Passing(_) => window.stands = Stands::Passing(now),
         }
-        window.deleted = files;
         Verdict::Fine
     }
 
@@ -101,17 +113,18 @@ impl Deletions {
         if files_here > 0 || files_there == 0 {
             return Verdict::Fine;
         }
+        let held = Stands::Held { all: true };
         let window = self.window.get_or_insert(Window {
             of: files_there,
-            deleted: 0,
-            stands: Stands::Held,
+            stands: held,
         });
         match window.stands {
-            Stands::Counting(_) | Stands::Held => {
-                window.stands = Stands::Held;
+            // That many go was confirmed, and not that all do.
+            Stands::Counting(_) | Stands::Held { .. } | Stands::Confirmed { all: false } => {
+                window.stands = held;
                 Verdict::Emptied { of: files_there }
             }
-            Stands::Confirmed | Stands::Passing(_) => Verdict::Fine,
+            Stands::Confirmed { all: true } | Stands::Passing(_) => Verdict::Fine,
         }
     }
 
@@ -119,16 +132,16 @@ impl Deletions {
     /// allowed in advance.
     pub fn confirm(&mut self) {
         if let Some(window) = &mut self.window
-            && window.stands == Stands::Held
+            && let Stands::Held { all } = window.stands
         {
-            window.stands = Stands::Confirmed;
+            window.stands = Stands::Confirmed { all };
         }
     }
 
     fn end_if_quiet(&mut self, now: Instant) {
         let ended = self.window.as_ref().is_some_and(|window| match window.stands {
             Stands::Counting(last) | Stands::Passing(last) => now.saturating_duration_since(last) > QUIET,
-            Stands::Held | Stands::Confirmed => false,
+            Stands::Held { .. } | Stands::Confirmed { .. } => false,
         });
         if ended {
             self.window = None;
@@ -170,7 +183,7 @@ mod tests {
             (5_001, 10_000, false),
             (0, 0, true),
         ] {
-            let verdict = Deletions::new().judge(Instant::now(), deleted, there, &LIMITS);
+            let verdict = Deletions::new().judge(Instant::now(), deleted, 0, there, &LIMITS);
             let right = if fine {
                 Verdict::Fine
             } else {
@@ -189,21 +202,24 @@ mod tests {
         // 400 files, 20 at a time, a portion each five seconds.
         for portion in 0..10 {
             let there = 400 - portion * 20;
-            let verdict = deletions.judge(after(start, portion * 5), 20, there, &LIMITS);
+            let verdict = deletions.judge(after(start, portion * 5), 20, 0, there, &LIMITS);
             assert_eq!(verdict, Verdict::Fine, "portion {portion}");
         }
-        let verdict = deletions.judge(after(start, 50), 20, 200, &LIMITS);
+        let verdict = deletions.judge(after(start, 50), 20, 0, 200, &LIMITS);
         assert_eq!(verdict, Verdict::TooMany { files: 220, of: 400 });
     }
 
     #[test]
     fn deletions_far_apart_are_not() {
         let (start, mut deletions) = (Instant::now(), Deletions::new());
-        assert_eq!(deletions.judge(start, 200, 400, &LIMITS), Verdict::Fine);
+        assert_eq!(deletions.judge(start, 200, 0, 400, &LIMITS), Verdict::Fine);
         // Other changes in between do not make the pause shorter.
-        assert_eq!(deletions.judge(after(start, 6), 0, 200, &LIMITS), Verdict::Fine);
         assert_eq!(
-            deletions.judge(after(start, 11), 199, 200, &LIMITS),
+            deletions.judge(after(start, 6), 0, 0, 200, &LIMITS),
+            Verdict::Fine
+        );
+        assert_eq!(
+            deletions.judge(after(start, 11), 199, 0, 200, &LIMITS),
             Verdict::Fine
         );
     }
@@ -211,38 +227,75 @@ mod tests {
     #[test]
     fn what_is_held_stays_held_until_it_is_confirmed() {
         let (start, mut deletions) = (Instant::now(), Deletions::new());
-        assert_eq!(deletions.judge(start, 150, 400, &LIMITS), Verdict::Fine);
+        assert_eq!(deletions.judge(start, 150, 0, 400, &LIMITS), Verdict::Fine);
         let held = Verdict::TooMany { files: 250, of: 400 };
-        assert_eq!(deletions.judge(start, 100, 250, &LIMITS), held);
+        assert_eq!(deletions.judge(start, 100, 0, 250, &LIMITS), held);
         // The rest alone would be fine after a while, but it belongs to what went before.
-        assert_eq!(deletions.judge(after(start, 3600), 100, 250, &LIMITS), held);
+        assert_eq!(deletions.judge(after(start, 3600), 100, 0, 250, &LIMITS), held);
         deletions.confirm();
         assert_eq!(
-            deletions.judge(after(start, 9000), 100, 250, &LIMITS),
+            deletions.judge(after(start, 9000), 100, 0, 250, &LIMITS),
             Verdict::Fine
         );
         // More of the same belongs to it.
         assert_eq!(
-            deletions.judge(after(start, 9009), 150, 150, &LIMITS),
+            deletions.judge(after(start, 9009), 150, 0, 150, &LIMITS),
             Verdict::Fine
         );
         // Something new does not.
-        let verdict = deletions.judge(after(start, 9020), 300, 300, &LIMITS);
+        let verdict = deletions.judge(after(start, 9020), 300, 0, 300, &LIMITS);
         assert_eq!(verdict, Verdict::TooMany { files: 300, of: 300 });
     }
 
     #[test]
     fn what_came_back_is_held_no_more() {
         let (start, mut deletions) = (Instant::now(), Deletions::new());
-        deletions.judge(start, 300, 400, &LIMITS);
-        assert_eq!(deletions.judge(after(start, 60), 0, 400, &LIMITS), Verdict::Fine);
+        deletions.judge(start, 300, 0, 400, &LIMITS);
+        assert_eq!(
+            deletions.judge(after(start, 60), 0, 0, 400, &LIMITS),
+            Verdict::Fine
+        );
         deletions.confirm();
-        let verdict = deletions.judge(after(start, 61), 300, 400, &LIMITS);
+        let verdict = deletions.judge(after(start, 61), 300, 0, 400, &LIMITS);
         assert_eq!(
             verdict,
             Verdict::TooMany { files: 300, of: 400 },
             "nothing was there to be confirmed"
         );
+    }
+
+    #[test]
+    fn what_was_confirmed_and_not_needed_is_not_kept_for_another_time() {
+        let (start, mut deletions) = (Instant::now(), Deletions::new());
+        let held = Verdict::TooMany { files: 300, of: 400 };
+        assert_eq!(deletions.judge(start, 300, 0, 400, &LIMITS), held);
+        deletions.confirm();
+        // Everything came back meanwhile.
+        assert_eq!(
+            deletions.judge(after(start, 1), 0, 0, 400, &LIMITS),
+            Verdict::Fine
+        );
+        assert_eq!(deletions.judge(after(start, 2), 300, 0, 400, &LIMITS), held);
+        deletions.confirm();
+        let all = deletions.emptied(after(start, 3), 0, 400);
+        assert_eq!(
+            all,
+            Verdict::Emptied { of: 400 },
+            "many were confirmed, and not all"
+        );
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_nothing() {
+        let (start, mut deletions) = (Instant::now(), Deletions::new());
+        // A compiler's files: made, and gone a moment later.
+        for second in 0..500 {
+            let verdict = deletions.judge(after(start, second), 1, 0, 4, &LIMITS);
+            assert_eq!(verdict, Verdict::Fine, "second {second}");
+        }
+        // A directory is renamed.
+        let verdict = Deletions::new().judge(start, 300, 300, 301, &LIMITS);
+        assert_eq!(verdict, Verdict::Fine);
     }
 
     #[test]
@@ -261,7 +314,10 @@ mod tests {
         );
         deletions.confirm();
         assert_eq!(deletions.emptied(after(start, 200), 0, 1), Verdict::Fine);
-        assert_eq!(deletions.judge(after(start, 200), 1, 1, &LIMITS), Verdict::Fine);
+        assert_eq!(
+            deletions.judge(after(start, 200), 1, 0, 1, &LIMITS),
+            Verdict::Fine
+        );
         assert_eq!(
             deletions.emptied(after(start, 220), 0, 1),
             Verdict::Emptied { of: 1 },
@@ -288,7 +344,7 @@ mod tests {
             for (wait, count) in steps {
                 now += Duration::from_millis(wait);
                 let count = count.min(there);
-                if deletions.judge(now, count, there, &limits) == Verdict::Fine && count > 0 {
+                if deletions.judge(now, count, 0, there, &limits) == Verdict::Fine && count > 0 {
                     gone.push((now, count, there));
                     there -= count;
                 }
@@ -305,12 +361,12 @@ mod tests {
         ) {
             let sum = portions.iter().map(|(_, count)| count).sum::<u64>();
             let of = sum + more;
-            let together = Deletions::new().judge(Instant::now(), sum, of, &limits);
+            let together = Deletions::new().judge(Instant::now(), sum, 0, of, &limits);
             let (mut deletions, mut now, mut there) = (Deletions::new(), Instant::now(), of);
             let mut all_fine = true;
             for (wait, count) in portions {
                 now += Duration::from_millis(wait);
-                all_fine &= deletions.judge(now, count, there, &limits) == Verdict::Fine;
+                all_fine &= deletions.judge(now, count, 0, there, &limits) == Verdict::Fine;
                 there -= count;
             }
             assert_eq!(all_fine, together == Verdict::Fine);
@@ -322,15 +378,15 @@ mod tests {
         ) {
             let (start, limits) = (Instant::now(), Limits { deletions: 0, share: 0.0 });
             let mut deletions = Deletions::new();
-            assert_eq!(deletions.judge(start, 5, 9_000, &limits), Verdict::TooMany { files: 5, of: 9_000 });
+            assert_eq!(deletions.judge(start, 5, 0, 9_000, &limits), Verdict::TooMany { files: 5, of: 9_000 });
             deletions.confirm();
             let mut now = start + Duration::from_millis(before);
             for (wait, count) in portions {
-                assert_eq!(deletions.judge(now, count, 9_000, &limits), Verdict::Fine);
+                assert_eq!(deletions.judge(now, count, 0, 9_000, &limits), Verdict::Fine);
                 now += Duration::from_millis(wait);
             }
             now += QUIET + Duration::from_millis(1);
-            assert_eq!(deletions.judge(now, 1, 9, &limits), Verdict::TooMany { files: 1, of: 9 });
+            assert_eq!(deletions.judge(now, 1, 0, 9, &limits), Verdict::TooMany { files: 1, of: 9 });
         }
     }
 }

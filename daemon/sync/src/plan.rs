@@ -28,9 +28,11 @@ pub(crate) struct Plan {
     /// What else has to go; what is deepest first.
     pub(crate) last: Vec<RelPath>,
     /// Directories whose mode denies something to their owner, which comes when all in them is done; deepest first.
-    pub(crate) modes: Vec<(RelPath, u16)>,
+    pub(crate) modes: Vec<(RelPath, Seen)>,
     /// Files that go, both times.
     pub(crate) deletions: u64,
+    /// Files that are to be there and were not.
+    pub(crate) new_files: u64,
     /// Files that are to be there.
     pub(crate) files: u64,
     /// Bytes in them.
@@ -179,7 +181,7 @@ impl Plan {
             return;
         }
         if denies {
-            self.modes.push((path.clone(), seen.mode));
+            self.modes.push((path.clone(), *seen));
             // It is there and only its mode differs.
             if old.is_some_and(|old| old.kind == Kind::Dir) {
                 return;
@@ -187,6 +189,7 @@ impl Plan {
         }
         if seen.kind == Kind::File {
             self.files += 1;
+            self.new_files += u64::from(old.is_none_or(|old| old.kind != Kind::File));
             self.bytes += seen.key.size;
         }
         self.puts.push(Put {

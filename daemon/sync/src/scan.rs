@@ -276,7 +276,9 @@ impl<'a> Work<'a> {
                     }
                 }
             };
+            let guard = Open(self);
             let found = self.list(job, &mut buffer);
+            std::mem::forget(guard);
             let mut queue = lock(&self.queue);
             queue.open = queue.open + found.len() - 1;
             let wake = found.len() > 1 || queue.open == 0;
@@ -463,6 +465,16 @@ impl<'a> Work<'a> {
     fn refused(&self, path: &[u8], why: BadPath) {
         let problem = Problem::new(path, ProblemKind::NameRefused, why.to_string());
         lock(&self.done).problems.push(problem);
+    }
+}
+
+/// A directory that is being listed. The others wait for it, so one that breaks ends the whole.
+struct Open<'a, 'b>(&'a Work<'b>);
+
+impl Drop for Open<'_, '_> {
+    fn drop(&mut self) {
+        lock(&self.0.queue).open = 0;
+        self.0.more.notify_all();
     }
 }
 

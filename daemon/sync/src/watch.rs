@@ -105,16 +105,18 @@ impl Watch {
         Ok(added)
     }
 
-    /// Watches these directories, too. Those that are watched already cost nothing, those that are gone are left out.
+    /// Watches these directories, too. Those that are watched already cost nothing, those that are gone are left out. How many
+    /// were not watched before, as of [`Self::set`].
     ///
     /// # Errors
     /// As [`Self::set`].
-    pub fn add(&mut self, dirs: &[RelPath]) -> Result<(), String> {
+    pub fn add(&mut self, dirs: &[RelPath]) -> Result<usize, String> {
         self.drop_stale();
+        let mut added = 0;
         for dir in dirs {
-            self.watch(dir)?;
+            added += usize::from(self.watch(dir)?);
         }
-        Ok(())
+        Ok(added)
     }
 
     /// Looks at the index and `info/exclude` in these directories of repositories from now on, instead of those before.
@@ -130,7 +132,7 @@ impl Watch {
     }
 
     /// How many directories are watched.
-    #[must_use]
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.ears.watched()
     }

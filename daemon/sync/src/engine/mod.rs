@@ -79,8 +79,19 @@ pub struct Config {
     pub limits: Limits,
     /// Bytes a second it may send.
     pub limit_bytes: Option<u64>,
-    /// What is there at paths of the source is replaced at the first contact.
+    /// What is there at paths of the source is replaced, until everything is there once.
     pub occupied: bool,
+    /// It was halted for this when it ended last.
+    pub halted: Option<Halt>,
+}
+
+/// Why nothing is to be done before somebody says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Halt {
+    /// Machine-readable.
+    pub reason: String,
+    /// One sentence.
+    pub message: String,
 }
 
 /// What an engine is told.

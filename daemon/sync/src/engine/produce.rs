@@ -103,20 +103,26 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Whether a plan is likely to gain by an index: something new comes that may be there under another name.
-    pub(crate) fn is_worth_it(plan: &Plan) -> bool {
-        let is_new = |put: &Put| {
-            put.seen.kind == Kind::File && put.seen.key.size >= WORTH_FINDING && put.old.is_none()
-        };
+    /// Of what may help with a plan: files as long as those that come and may be there under another name.
+    pub(crate) fn of<'a>(plan: &Plan, entries: impl Iterator<Item = (&'a [u8], &'a Entry)>) -> Self {
         let goes = !plan.last.is_empty() || !plan.first.is_empty();
-        plan.puts
+        let is_wanted = |put: &&Put| {
+            let size = put.seen.key.size;
+            put.seen.kind == Kind::File
+                && ((goes && size > 0) || (put.old.is_none() && size >= WORTH_FINDING))
+        };
+        let wanted: HashSet<u64> = plan
+            .puts
             .iter()
-            .any(|put| is_new(put) || (goes && put.seen.kind == Kind::File))
-    }
-
-    pub(crate) fn of<'a>(entries: impl Iterator<Item = (&'a [u8], &'a Entry)>) -> Self {
+            .filter(is_wanted)
+            .map(|put| put.seen.key.size)
+            .collect();
         let mut index = Self::default();
-        for (path, entry) in entries.filter(|(_, entry)| entry.kind == Kind::File && entry.size > 0) {
+        if wanted.is_empty() {
+            return index;
+        }
+        let fits = |entry: &Entry| entry.kind == Kind::File && wanted.contains(&entry.size);
+        for (path, entry) in entries.filter(|(_, entry)| fits(entry)) {
             if let Ok(path) = RelPath::new(path) {
                 index.paths.insert(entry.hash, path);
                 index.sizes.insert(entry.size);
@@ -171,6 +177,7 @@ pub(crate) fn produce(job: Job, out: mpsc::Sender<Produced>, stop: &Arc<AtomicBo
         ops: Vec::new(),
         pending: Vec::new(),
         data: Vec::new(),
+        begun: None,
     };
     // A stop is what ends it early; there is nothing else to say.
     let _stopped = producer.all(plan);
@@ -190,6 +197,8 @@ struct Producer {
     ops: Vec<SyncOp>,
     pending: Vec<Pending>,
     data: Vec<u8>,
+    /// The large file that was begun last.
+    begun: Option<u64>,
 }
 
 impl Producer {
@@ -209,8 +218,8 @@ impl Producer {
         for path in plan.last {
             self.remove(path)?;
         }
-        for (path, mode) in plan.modes {
-            self.add(path, Entry::dir(mode), None, None, None)?;
+        for (path, seen) in plan.modes {
+            self.add(path, Entry::dir(seen.mode), Some(seen), None, None)?;
         }
         self.close()
     }

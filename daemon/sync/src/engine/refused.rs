@@ -6,6 +6,7 @@ use outlast_client::helper_v1::{SyncOutcome, SyncRefusal};
 use outlast_tree::RelPath;
 
 use crate::{
+    plan::is_at_or_below,
     problem::{Problem, ProblemKind},
     root::Seen,
 };
@@ -19,6 +20,8 @@ pub(crate) struct Refused {
     here: BTreeMap<RelPath, Problem>,
     /// What was left out when it was looked at.
     looked: BTreeMap<Vec<u8>, Problem>,
+    /// Something of it is not as it was when that was asked last.
+    changed: bool,
 }
 
 impl Refused {
@@ -34,43 +37,63 @@ impl Refused {
 
     /// Notes what the host refused.
     pub(crate) fn by_host(&mut self, path: RelPath, seen: Option<Seen>, problem: Problem) {
+        self.changed = true;
         self.by_host.insert(path, (seen, problem));
     }
 
     /// Notes what could not be read.
     pub(crate) fn here(&mut self, path: RelPath, problem: Problem) {
+        self.changed = true;
         self.here.insert(path, problem);
     }
 
-    /// It is there now.
+    /// It is there now, or is to be tried again, and with it what is below.
     pub(crate) fn is_there(&mut self, path: &RelPath) {
-        if !self.by_host.is_empty() {
-            self.by_host.remove(path);
+        if self.by_host.remove(path).is_some() {
+            self.changed = true;
+            self.by_host.retain(|other, _| !is_at_or_below(other, path));
         }
     }
 
     /// Everything is tried again.
     pub(crate) fn forget(&mut self) {
+        self.changed |= !self.by_host.is_empty() || !self.here.is_empty();
         self.by_host.clear();
         self.here.clear();
     }
 
-    /// Everything or a part was looked at: what is not as it was is forgotten, what was left out is noted.
+    /// Everything or a part was looked at: what is not as it was is forgotten, with what was refused only because of it, and
+    /// what was left out is noted.
     pub(crate) fn looked(
         &mut self,
         was_looked_at: impl Fn(&[u8]) -> bool,
         seen: impl Fn(&[u8]) -> Option<Seen>,
         problems: Vec<Problem>,
     ) {
-        self.by_host
-            .retain(|path, (was, _)| !was_looked_at(path) || *was == seen(path));
+        let before = self.by_host.len() + self.here.len() + self.looked.len();
+        let gone: Vec<RelPath> = self
+            .by_host
+            .iter()
+            .filter(|(path, (was, _))| was_looked_at(path) && *was != seen(path))
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in &gone {
+            self.is_there(path);
+        }
         self.here.retain(|path, _| !was_looked_at(path));
         self.looked.retain(|path, _| !was_looked_at(path));
+        let left = self.by_host.len() + self.here.len() + self.looked.len();
+        self.changed |= before != left || !problems.is_empty();
         self.looked.extend(
             problems
                 .into_iter()
                 .map(|problem| (problem.path.clone(), problem)),
         );
+    }
+
+    /// Whether something of it is not as it was when this was asked last.
+    pub(crate) fn have_changed(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// All of them but those that follow from another one, by path.

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    Command, State,
+    Command, Halt, State,
     copy::Copy,
     produce::{self, Job, Produced},
     refused,
@@ -43,6 +43,8 @@ const GATHER_WHILE_BUSY: Duration = Duration::from_millis(200);
 const REST: (u32, Duration) = (4, Duration::from_secs(30));
 /// What comes after such a pause is a first change again.
 const CALM_AFTER: Duration = Duration::from_secs(1);
+/// Changed paths that are kept; where there are more, everything is looked at.
+const DIRTY: usize = 10_000;
 /// Messages that wait between reading and sending.
 const PRODUCED: usize = 4;
 /// Batches that may be unanswered before the next look.
@@ -79,6 +81,12 @@ impl Pass {
         drop(self.produced);
         self.thread.await.ok()
     }
+}
+
+/// Why a look came to nothing.
+enum Ended {
+    Halted(Halt),
+    Broke(tonic::Status),
 }
 
 /// What happens.
@@ -134,11 +142,13 @@ impl Timers {
         self.over = Some((now, now - began));
     }
 
-    fn first(&self) -> Option<Instant> {
+    /// The next of those that are to come. What is due and cannot be done yet waits for something else, which wakes as well.
+    fn next(&self, now: Instant) -> Option<Instant> {
         let gather = self.gather.map(|(at, _)| at);
         [gather, self.show, self.quiet, self.save, self.poll, self.again]
             .into_iter()
             .flatten()
+            .filter(|at| *at > now)
             .min()
     }
 }
@@ -202,6 +212,7 @@ impl Engine {
                 return Ok(Next::GoOn);
             }
             let now = Instant::now();
+            self.take_due(&mut timers, &mut again, now);
             if pass.is_none() && next.is_none() {
                 let answered = session.answered();
                 let can_settle = session.settling.is_none() && self.forced.is_empty();
@@ -220,10 +231,11 @@ impl Engine {
                             continue;
                         }
                         Ok(begun) => *pass = begun,
-                        Err(halt) => {
+                        Err(Ended::Halted(halt)) => {
                             self.halt(halt);
                             return Ok(Next::GoOn);
                         }
+                        Err(Ended::Broke(status)) => return Err(status),
                     }
                 } else if can_settle && timers.quiet.is_some_and(|at| at <= now) && session.is_even() {
                     timers.quiet = None;
@@ -241,7 +253,7 @@ impl Engine {
             let due = self.limit.due();
             let out = session.out.clone();
             let event = {
-                let wake = timers.first();
+                let wake = timers.next(now);
                 let watching = self.source.as_mut().map(|source| &mut source.watching);
                 tokio::select! {
                     biased;
@@ -277,7 +289,7 @@ impl Engine {
                     let altered: Vec<RelPath> = session::paths(&settled.altered).collect();
                     if let Some(copy) = &mut self.copy {
                         for path in &altered {
-                            drop(copy.set(path, None));
+                            session.correct(copy, path, None);
                         }
                     }
                     self.dirty.extend(altered.iter().map(|path| path.to_vec()));
@@ -300,32 +312,35 @@ impl Engine {
                 Event::Produced(None) => {
                     if let Some(pass) = pass.take() {
                         timers.over(pass.began);
-                        self.all_sent(session, pass).await;
+                        self.all_sent(session, pass).await?;
                     }
                 }
                 Event::Heard(heard) => {
                     self.heard(heard);
                     timers.gather();
                 }
-                Event::Time => {
-                    let now = Instant::now();
-                    if timers.poll.is_some_and(|at| at <= now) {
-                        timers.poll = None;
-                        self.everything = true;
-                    }
-                    for path in again.due(now) {
-                        if let Some(source) = &mut self.source {
-                            source.refused.is_there(&path);
-                        }
-                        self.dirty.insert(path.to_vec());
-                    }
-                    if timers.show.is_some_and(|at| at <= now) {
-                        timers.show = None;
-                    }
-                }
+                // Whatever is due is done above.
+                Event::Time => {}
             }
-            timers.again = again.first();
         }
+    }
+
+    /// What is to be looked at because its time has come.
+    fn take_due(&mut self, timers: &mut Timers, again: &mut Again, now: Instant) {
+        if timers.poll.is_some_and(|at| at <= now) {
+            timers.poll = None;
+            self.everything = true;
+        }
+        if timers.show.is_some_and(|at| at <= now) {
+            timers.show = None;
+        }
+        for path in again.due(now) {
+            if let Some(source) = &mut self.source {
+                source.refused.is_there(&path);
+            }
+            self.dirty.insert(path.to_vec());
+        }
+        timers.again = again.first();
     }
 
     /// Whether it is time to look again.
@@ -336,11 +351,11 @@ impl Engine {
         if self.dirty.is_empty() || timers.gather.is_some_and(|(at, _)| at > now) {
             return false;
         }
-        session.underway.len() < UNDERWAY && !session.has_underway(&self.dirty)
+        session.unanswered() < UNDERWAY && !session.has_underway(&self.dirty)
     }
 
     /// Looks at what is to be looked at, on another thread, and begins to send what came of it.
-    async fn look(&mut self, session: &Session) -> Result<Option<Pass>, super::source::Halt> {
+    async fn look(&mut self, session: &Session) -> Result<Option<Pass>, Ended> {
         let began = Instant::now();
         let for_flush = self.flushes.are_asked();
         let all = self.everything || self.rules_changed || for_flush;
@@ -363,6 +378,7 @@ impl Engine {
             if for_flush {
                 // Whatever was in the way may be gone.
                 source.refused.forget();
+                source.watch_again();
             }
             let wanted = if all {
                 Wanted::Everything
@@ -383,22 +399,24 @@ impl Engine {
         let Ok((source, copy, surveyed)) = looked else {
             // A panic of ours; what was known went with it.
             self.source = Some(Box::new(Source::new(Arc::clone(&self.config))));
-            self.anew = true;
-            return Ok(None);
+            return Err(Ended::Broke(broke("looking at the source")));
         };
         (self.source, self.copy) = (Some(source), Some(copy));
-        self.problems_changed = true;
         let surveyed = match surveyed {
             Ok(surveyed) => surveyed,
             Err(halt) => {
                 self.everything = true;
-                return Err(halt);
+                return Err(Ended::Halted(halt));
             }
         };
         if surveyed.stopped {
             self.everything = true;
             return Ok(None);
         }
+        // What is not to be sent any more need not be sent again.
+        self.forced
+            .retain(|path, _| surveyed.plan.puts.iter().any(|put| put.path == *path));
+        self.everything |= surveyed.again;
         if for_flush {
             self.flushes.looking();
         }
@@ -476,7 +494,6 @@ impl Engine {
                         again.add(path.clone(), CALM);
                     }
                     source.refused.here(path, problem);
-                    self.problems_changed = true;
                 }
                 None
             }
@@ -484,16 +501,17 @@ impl Engine {
     }
 
     /// Everything of a pass was handed over.
-    async fn all_sent(&mut self, session: &Session, pass: Pass) {
+    async fn all_sent(&mut self, session: &Session, pass: Pass) -> Result<(), tonic::Status> {
+        // A panic of ours: nobody knows what was left out.
+        let number = pass
+            .thread
+            .await
+            .map_err(|_panic| broke("reading what is to be sent"))?;
+        self.number = number;
         if pass.for_flush {
             self.flushes.sent(session.sent);
         }
-        if let Ok(number) = pass.thread.await {
-            self.number = number;
-        } else {
-            // A panic of ours: nobody knows what was left out.
-            self.everything = true;
-        }
+        Ok(())
     }
 
     /// Takes what became of a batch.
@@ -504,7 +522,7 @@ impl Engine {
         again: &mut Again,
     ) -> Result<(), tonic::Status> {
         let strange = || tonic::Status::internal("the helper answers what it was not asked");
-        let batch = session.underway.pop_front().ok_or_else(strange)?;
+        let batch = session.answer().ok_or_else(strange)?;
         if batch.len() != done.outcomes.len() {
             return Err(strange());
         }
@@ -531,8 +549,7 @@ impl Engine {
                 refusal,
                 SyncRefusal::Conflict | SyncRefusal::Clash | SyncRefusal::NotEmpty
             );
-            drop(copy.set(&pending.path, old.filter(|_| !is_let_go)));
-            self.problems_changed = true;
+            session.correct(copy, &pending.path, old.filter(|_| !is_let_go));
             let problem = match refused::problem(&pending.path, &outcome) {
                 Some(problem) => problem,
                 None => {
@@ -558,8 +575,14 @@ impl Engine {
     /// Something changed here.
     pub(super) fn heard(&mut self, heard: Heard) {
         match heard {
+            // All of it is looked at anyway.
+            Heard::Paths(_) if self.everything => {}
             Heard::Paths(paths) => {
                 self.dirty.extend(paths);
+                if self.dirty.len() > DIRTY {
+                    self.dirty.clear();
+                    self.everything = true;
+                }
             }
             Heard::Rules => self.rules_changed = true,
             Heard::Everything(why) => {
@@ -579,14 +602,14 @@ impl Engine {
     fn note_time(&mut self, session: &Session, passing: bool, timers: &mut Timers, now: Instant) {
         let is_busy = passing
             || !session.is_even()
-            || !self.dirty.is_empty()
             || self.everything
             || self.rules_changed
             || session.settling.is_some() && !self.flushes.is_empty();
         let state = if is_busy { State::Pushing } else { State::Watching };
         if !is_busy {
             self.counter.clear();
-            self.replace = false;
+            // All of it is there once, and no error came in between.
+            (self.replace, self.occupied, self.errors) = (false, false, 0);
             if self.view.state != State::Watching {
                 self.view.synced_at = Some(SystemTime::now());
             }
@@ -607,10 +630,15 @@ impl Engine {
         } else if is_busy && timers.show.is_none() {
             self.publish();
             timers.show = Some(now + SHOWN_EVERY);
-        } else if !is_busy && (self.problems_changed || self.view.progress.is_some()) {
+        } else if !is_busy {
             self.publish();
         }
     }
+}
+
+/// A part of ours broke. That is tried again like whatever fails.
+fn broke(what: &str) -> tonic::Status {
+    tonic::Status::internal(format!("{what} broke; outlast daemon logs tells more"))
 }
 
 /// The next thing a pass came to.

@@ -1,7 +1,7 @@
 //! One stream to a target: opened, fed, listened to, until it breaks.
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::Instant,
 };
 
@@ -19,6 +19,9 @@ use super::{copy::Copy, produce::Pending};
 /// Messages that wait to be sent; what is under way is bounded by the stream's window.
 const WAITING: usize = 4;
 
+/// Changed paths that are searched for among those under way.
+const SEARCHED: usize = 1000;
+
 /// A change under way, with what the record had before it.
 #[derive(Debug)]
 pub(crate) struct Underway {
@@ -34,7 +37,9 @@ pub(crate) struct Session {
     /// Up to where the record is known to be as the copy says, when nothing is under way.
     pub(crate) position: SyncPosition,
     /// Batches that were sent and not answered yet.
-    pub(crate) underway: VecDeque<Vec<Underway>>,
+    underway: VecDeque<Vec<Underway>>,
+    /// How many changes of each path those hold.
+    paths: HashMap<RelPath, u32>,
     /// Batches that were sent.
     pub(crate) sent: u64,
     /// A settle was sent at that time and not answered yet.
@@ -101,6 +106,7 @@ pub(crate) async fn open(
             inbound,
             position,
             underway: VecDeque::new(),
+            paths: HashMap::new(),
             sent: 0,
             settling: None,
         },
@@ -129,21 +135,76 @@ impl Session {
         self.underway.is_empty()
     }
 
-    /// Whether one of these paths is under way: what comes of it decides what is to be done about it now.
-    pub(crate) fn has_underway(&self, paths: &HashSet<Vec<u8>>) -> bool {
-        let mut all = self.underway.iter().flatten();
-        all.any(|underway| paths.contains(underway.pending.path.as_bytes()))
+    /// Whether one of these paths, or what is above or below it, is under way: what comes of that decides what is to be done.
+    pub(crate) fn has_underway(&self, dirty: &HashSet<Vec<u8>>) -> bool {
+        if self.paths.is_empty() {
+            return false;
+        }
+        // So many that it is not worth the search.
+        dirty.len() > SEARCHED
+            || dirty.iter().any(|path| {
+                at_and_above(path).any(|dir| RelPath::new(dir).is_ok_and(|dir| self.paths.contains_key(&dir)))
+            })
+            || self
+                .paths
+                .keys()
+                .any(|path| at_and_above(path).any(|dir| dirty.contains(dir)))
+    }
+
+    /// Batches that are not answered.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.underway.len()
     }
 
     /// Notes what is under way in the copy.
     pub(crate) fn send_off(&mut self, copy: &mut Copy, pending: Vec<Pending>) {
-        let underway = pending.into_iter().map(|pending| Underway {
-            old: copy.set(&pending.path, pending.new.clone()),
-            pending,
-        });
-        self.underway.push_back(underway.collect());
+        let mut batch = Vec::with_capacity(pending.len());
+        for pending in pending {
+            *self.paths.entry(pending.path.clone()).or_default() += 1;
+            batch.push(Underway {
+                old: copy.set(&pending.path, pending.new.clone()),
+                pending,
+            });
+        }
+        self.underway.push_back(batch);
         self.sent += 1;
     }
+
+    /// Takes the batch that is answered next.
+    pub(crate) fn answer(&mut self) -> Option<Vec<Underway>> {
+        let batch = self.underway.pop_front()?;
+        for underway in &batch {
+            if let Some(count) = self.paths.get_mut(&underway.pending.path) {
+                *count -= 1;
+                if *count == 0 {
+                    self.paths.remove(&underway.pending.path);
+                }
+            }
+        }
+        Some(batch)
+    }
+
+    /// The record has this at a path, before what is under way for it.
+    pub(crate) fn correct(&mut self, copy: &mut Copy, path: &RelPath, entry: Option<Entry>) {
+        if !self.paths.contains_key(path) {
+            drop(copy.set(path, entry));
+            return;
+        }
+        let mut all = self.underway.iter_mut().flatten();
+        if let Some(underway) = all.find(|underway| underway.pending.path == *path) {
+            underway.old = entry;
+        }
+    }
+}
+
+/// A path and the directories above it, without the root.
+fn at_and_above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = path
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'/')
+        .map(|(at, _)| at);
+    ends.chain([path.len()]).map(|end| &path[..end])
 }
 
 /// The message that asks to look at everything there, or to bring it to the disk.

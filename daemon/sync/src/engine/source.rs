@@ -12,7 +12,7 @@ use std::{
 use outlast_tree::{Entry, Kind, RelPath};
 
 use super::{
-    Config, Mode,
+    Config, Halt, Mode,
     copy::Copy,
     produce::{Index, Learnt, Pending},
     refused::Refused,
@@ -30,6 +30,9 @@ use crate::{
 /// More changed paths than this, and than a tenth of all: looking at everything is less.
 const MANY: usize = 1000;
 
+/// How often it is looked again because directories were found that were not watched before.
+const LOOKS: usize = 10;
+
 /// What is to be looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Wanted {
@@ -37,17 +40,10 @@ pub(crate) enum Wanted {
     Paths(HashSet<Vec<u8>>),
 }
 
-/// Why nothing is to be done before somebody says so.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Halt {
-    pub(crate) reason: &'static str,
-    pub(crate) message: String,
-}
-
 impl From<RootGone> for Halt {
     fn from(gone: RootGone) -> Self {
         Self {
-            reason: gone.word(),
+            reason: gone.word().to_owned(),
             message: gone.to_string(),
         }
     }
@@ -62,6 +58,8 @@ pub(crate) struct Surveyed {
     pub(crate) signatures: HashMap<outlast_tree::Hash, crate::delta::Signature>,
     /// It was stopped before its end, and the plan is not whole.
     pub(crate) stopped: bool,
+    /// Directories came faster than they could be watched: everything is to be looked at again.
+    pub(crate) again: bool,
 }
 
 /// How changes are noticed.
@@ -110,11 +108,21 @@ impl Source {
         self.refused.forget();
     }
 
-    /// Somebody says that what is to go may go.
-    pub(crate) fn confirm(&mut self) {
-        self.deletions.confirm();
-        // The source may lie on another file system now, and that was said to be right.
-        self.device = None;
+    /// Somebody says that what it halted for is right.
+    pub(crate) fn confirm(&mut self, reason: &str) {
+        if reason == "source_replaced" {
+            // It may lie on another file system now.
+            self.device = None;
+        } else {
+            self.deletions.confirm();
+        }
+    }
+
+    /// What kept us from watching may have been mended.
+    pub(crate) fn watch_again(&mut self) {
+        if matches!(self.watching, Watching::Polling(_)) {
+            self.watching = Watching::Not;
+        }
     }
 
     /// Why changes are not all noticed by events, so that everything is looked at now and then.
@@ -172,7 +180,7 @@ impl Source {
         self.shared = root.shared();
         let Some(rules) = self.rules() else {
             return Err(Halt {
-                reason: "error",
+                reason: "error".to_owned(),
                 message: "a pattern of --exclude is none".to_owned(),
             });
         };
@@ -180,12 +188,12 @@ impl Source {
             Wanted::Everything => None,
             Wanted::Paths(paths) => scope(paths, copy),
         };
-        let scan = match &scope {
+        let (mut scan, again) = match &scope {
             None => self.look_at_all(&root, &rules, stop),
             Some(scope) => self.look_at_some(&root, &rules, scope, stop),
         };
-        let plan = self.plan(copy, &scan, scope.as_ref());
         if !scan.stopped {
+            // First, so that what is not as it was refused any more is planned.
             self.refused.looked(
                 |path| {
                     scope
@@ -193,18 +201,17 @@ impl Source {
                         .is_none_or(|scope| scope.trees.iter().any(|top| is_at_or_below(path, top)))
                 },
                 |path| scan.tree.get(path).copied(),
-                scan.problems,
+                std::mem::take(&mut scan.problems),
             );
-            self.judge(copy, &plan)?;
+        }
+        let plan = self.plan(copy, &scan, scope.as_ref());
+        if !scan.stopped {
+            self.judge(copy, &plan, scope.is_none())?;
             if scope.is_none() && self.cache.len() > scan.tree.len() {
                 self.cache.retain(|path| scan.tree.get(path).is_some());
             }
         }
-        let index = if Index::is_worth_it(&plan) {
-            Index::of(copy.entries().iter())
-        } else {
-            Index::default()
-        };
+        let index = Index::of(&plan, copy.entries().iter());
         let signatures = plan
             .puts
             .iter()
@@ -219,6 +226,7 @@ impl Source {
             index,
             signatures,
             stopped: scan.stopped,
+            again,
         })
     }
 
@@ -238,64 +246,65 @@ impl Source {
     }
 
     /// Whether so much may go.
-    fn judge(&mut self, copy: &Copy, plan: &Plan) -> Result<(), Halt> {
-        if self.config.mode == Mode::Update || plan.deletions == 0 {
+    fn judge(&mut self, copy: &Copy, plan: &Plan, all: bool) -> Result<(), Halt> {
+        if self.config.mode == Mode::Update || (plan.deletions == 0 && !all) {
             return Ok(());
         }
         let (there, _) = copy.size();
         let now = Instant::now();
-        let verdict = match self
-            .deletions
-            .emptied(now, u64::from(!empties(plan, there)), there)
-        {
+        let empties = plan.deletions > 0 && empties(plan, there);
+        let verdict = match self.deletions.emptied(now, u64::from(!empties), there) {
             Verdict::Fine => {
                 let limits = &self.config.limits;
-                self.deletions.judge(now, plan.deletions, there, limits)
+                self.deletions
+                    .judge(now, plan.deletions, plan.new_files, there, limits)
             }
             verdict => verdict,
         };
         match verdict {
             Verdict::Fine => Ok(()),
             Verdict::Emptied { of } => Err(Halt {
-                reason: "source_emptied",
+                reason: "source_emptied".to_owned(),
                 message: format!(
                     "there is no file in {:?} any more, and {of} on the host would go",
                     self.config.source
                 ),
             }),
             Verdict::TooMany { files, of } => Err(Halt {
-                reason: "mass_deletion",
+                reason: "mass_deletion".to_owned(),
                 message: format!("{files} of {of} files would go on the host"),
             }),
         }
     }
 
-    fn look_at_all(&mut self, root: &Root, rules: &Rules, stop: &AtomicBool) -> Scan {
-        let scan = scan::scan(root, rules, stop, &|_| {});
-        if scan.stopped {
-            return scan;
+    /// Looks until nothing is found that was not watched before: what changed there before it was watched is seen then.
+    fn look_at_all(&mut self, root: &Root, rules: &Rules, stop: &AtomicBool) -> (Scan, bool) {
+        let mut scan = scan::scan(root, rules, stop, &|_| {});
+        for _ in 0..LOOKS {
+            if scan.stopped || !self.watch_all(rules, &scan) {
+                return (scan, false);
+            }
+            scan = scan::scan(root, rules, stop, &|_| {});
         }
-        match self.watch_all(rules, &scan) {
-            // What changed before it was watched is seen now.
-            true => scan::scan(root, rules, stop, &|_| {}),
-            false => scan,
-        }
+        (scan, true)
     }
 
-    fn look_at_some(&mut self, root: &Root, rules: &Rules, scope: &Scope, stop: &AtomicBool) -> Scan {
-        let scan = scan::look(root, rules, scope, stop);
-        if let Watching::Events(watch) = &mut self.watching
-            && !scan.dirs.is_empty()
-        {
-            let before = watch.len();
+    fn look_at_some(&mut self, root: &Root, rules: &Rules, scope: &Scope, stop: &AtomicBool) -> (Scan, bool) {
+        let mut scan = scan::look(root, rules, scope, stop);
+        for _ in 0..LOOKS {
+            let Watching::Events(watch) = &mut self.watching else {
+                return (scan, false);
+            };
             match watch.add(&scan.dirs) {
-                Ok(()) if watch.len() == before => {}
-                // What changed before it was watched is seen now.
-                Ok(()) => return scan::look(root, rules, scope, stop),
-                Err(why) => self.watching = Watching::Polling(why),
+                Ok(0) => return (scan, false),
+                Ok(_) => scan = scan::look(root, rules, scope, stop),
+                Err(why) => {
+                    self.watching = Watching::Polling(why);
+                    return (scan, false);
+                }
             }
         }
-        scan
+        (scan, true)
     }
 
     /// Watches all directories that count. Gives whether something is watched that was not before.

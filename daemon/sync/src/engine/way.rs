@@ -12,7 +12,7 @@ pub trait Way: Send + Sync + 'static {
     /// Whether bytes go through a network, so that fewer of them are worth some work.
     fn is_far(&self) -> bool;
 
-    /// Ids of all syncs of this host. What others left there does not count any more.
+    /// Ids of all syncs there are, of any host. What others left on this one does not count any more.
     async fn all(&self) -> Vec<String>;
 
     /// Whether a call failed because the way broke, and not because it was refused.

@@ -22,14 +22,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{
-    Command, Config, Refused, State, View, Way,
-    copy::Copy,
-    flush::Flushes,
-    limit::Limit,
-    progress::Counter,
-    serve, session,
-    source::{Halt, Source},
-    view::PROBLEMS,
+    Command, Config, Halt, Refused, State, View, Way, copy::Copy, flush::Flushes, limit::Limit,
+    progress::Counter, serve, session, source::Source, view::PROBLEMS,
 };
 
 /// How long a host may take to be there before it is told that it is away.
@@ -73,19 +67,18 @@ pub(super) struct Engine {
     pub(super) number: u64,
     /// Something is not written down yet.
     pub(super) unsaved: bool,
-    pub(super) problems_changed: bool,
     pub(super) paused: bool,
     pub(super) halted: Option<Halt>,
     /// An open stream has to be opened anew.
     pub(super) anew: bool,
     /// For the next opening.
     here: bool,
-    occupied: bool,
+    pub(super) occupied: bool,
     reread: bool,
     /// What is there and not ours is replaced, until everything is there once.
     pub(super) replace: bool,
     /// Errors one after the other.
-    errors: u32,
+    pub(super) errors: u32,
 }
 
 impl Engine {
@@ -129,14 +122,13 @@ impl Engine {
             limit: Limit::new(config.limit_bytes),
             number: 0,
             unsaved: false,
-            problems_changed: false,
             paused,
-            halted: None,
+            halted: config.halted.clone(),
             anew: false,
             here: false,
             occupied: config.occupied,
             reread: false,
-            replace: false,
+            replace: config.occupied,
             errors: 0,
             config,
         }
@@ -148,7 +140,7 @@ impl Engine {
                 self.set(State::Paused, None, None);
                 self.wait(std::future::pending()).await
             } else if let Some(halt) = self.halted.clone() {
-                self.set(State::Halted, Some(halt.reason), Some(halt.message));
+                self.set(State::Halted, Some(&halt.reason), Some(halt.message));
                 self.wait(std::future::pending()).await
             } else {
                 self.connect().await
@@ -187,7 +179,7 @@ impl Engine {
                     Some(("paused", "it is paused".to_owned()))
                 } else {
                     let halt = self.halted.as_ref();
-                    halt.map(|halt| (halt.reason, halt.message.clone()))
+                    halt.map(|halt| (halt.reason.as_str(), halt.message.clone()))
                 };
                 match refused {
                     Some((reason, message)) => {
@@ -209,13 +201,16 @@ impl Engine {
                 true
             }
             Command::Resume { confirm } => {
+                if let Some(source) = &mut self.source {
+                    source.watch_again();
+                }
                 if confirm && let Some(halt) = self.halted.take() {
-                    match halt.reason {
+                    match halt.reason.as_str() {
                         "target_missing" | "target_replaced" => self.here = true,
-                        "target_not_empty" => self.occupied = true,
-                        _ => {
+                        "target_not_empty" => (self.occupied, self.replace) = (true, true),
+                        reason => {
                             if let Some(source) = &mut self.source {
-                                source.confirm();
+                                source.confirm(reason);
                             }
                         }
                     }
@@ -234,7 +229,6 @@ impl Engine {
                 self.reread = true;
                 self.replace |= adopt;
                 self.occupied |= adopt;
-                self.problems_changed = true;
                 true
             }
         }
@@ -242,7 +236,6 @@ impl Engine {
 
     /// Waits for the host, opens the target and serves it until that ends.
     async fn connect(&mut self) -> Next {
-        self.everything = true;
         self.anew = false;
         if self.view.state != State::Starting {
             self.publish();
@@ -266,8 +259,11 @@ impl Engine {
                         },
                         client = &mut connecting => break client,
                         heard = serve::hear(self.source.as_mut().map(|source| &mut source.watching)) => {
+                            let before = self.dirty.len();
                             self.heard(heard);
-                            self.publish();
+                            if self.dirty.len() != before {
+                                self.publish();
+                            }
                         }
                     }
                 }
@@ -305,11 +301,15 @@ impl Engine {
         match opened {
             Ok(opened) => {
                 if let Some(copy) = opened.copy {
-                    self.replace |= self.occupied && copy.entries().is_empty();
                     self.copy = Some(Box::new(copy));
                     self.unsaved = true;
                 }
-                (self.here, self.reread, self.errors) = (false, false, 0);
+                (self.here, self.reread) = (false, false);
+                self.everything = true;
+                if let Some(source) = &mut self.source {
+                    // Whatever was in the way may be gone.
+                    source.refused.forget();
+                }
                 self.view.target = Some(opened.target);
                 self.serve(opened.session).await
             }
@@ -343,7 +343,10 @@ impl Engine {
         let subject = error.as_ref().and_then(|error| error.subject.as_deref());
         let halts = ["target_missing", "target_replaced", "target_not_empty"];
         if let Some(reason) = halts.into_iter().find(|reason| subject == Some(*reason)) {
-            self.halt(Halt { reason, message });
+            self.halt(Halt {
+                reason: reason.to_owned(),
+                message,
+            });
             return Next::GoOn;
         }
         let kind = error.map_or(ErrorKind::Failed, |error| error.kind());
@@ -356,7 +359,7 @@ impl Engine {
     /// Nothing goes on before somebody says so.
     pub(super) fn halt(&mut self, halt: Halt) {
         self.flushes.refuse(&Refused {
-            reason: halt.reason.to_owned(),
+            reason: halt.reason.clone(),
             message: halt.message.clone(),
         });
         self.halted = Some(halt);
@@ -388,13 +391,12 @@ impl Engine {
         if self.view.pending_files == 0 {
             self.view.pending_files = self.dirty.len() as u64;
         }
-        if let Some(source) = &self.source {
+        if let Some(source) = &mut self.source {
             self.view.watch_problem = source.watch_problem();
-            if std::mem::take(&mut self.problems_changed) {
-                let mut all: Vec<_> = source.refused.problems().cloned().collect();
-                self.view.problem_count = all.len() as u64;
-                all.truncate(PROBLEMS);
-                self.view.problems = Arc::new(all);
+            if source.refused.have_changed() {
+                self.view.problem_count = source.refused.problems().count() as u64;
+                let some = source.refused.problems().take(PROBLEMS).cloned();
+                self.view.problems = Arc::new(some.collect());
             }
         }
         self.shown.send_if_modified(|shown| {

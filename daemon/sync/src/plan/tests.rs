@@ -117,8 +117,8 @@ fn carry_out(plan: &Plan, far: &mut BTreeMap<RelPath, Entry>) {
     for path in &plan.last {
         remove(far, path);
     }
-    for (path, mode) in &plan.modes {
-        far.get_mut(path).expect("it was made").mode = *mode;
+    for (path, seen) in &plan.modes {
+        far.get_mut(path).expect("it was made").mode = seen.mode;
     }
 }
 

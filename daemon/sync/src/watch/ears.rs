@@ -229,6 +229,7 @@ impl Ears {
         self.lock().below.merge();
     }
 
+    #[cfg(test)]
     pub(super) fn watched(&self) -> usize {
         let state = self.lock();
         usize::from(state.root) + state.below.len()

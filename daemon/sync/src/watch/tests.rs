@@ -463,7 +463,7 @@ fn with_twenty_watches() {
         fs::create_dir(keep.path().join(OsStr::from_bytes(dir))).unwrap();
     }
     let mut watch = Watch::new(keep.path(), Vec::new()).unwrap();
-    assert_eq!(watch.add(&dirs[..20]), Ok(()));
+    assert_eq!(watch.add(&dirs[..20]), Ok(20));
     let refused = watch.add(&dirs[20..21]).unwrap_err();
     assert!(refused.contains("raise fs.inotify.max_user_watches"), "{refused}");
     assert!(watch.set(dirs.iter().map(|dir| &dir[..])).is_err());

@@ -205,3 +205,80 @@ async fn many_files_at_once_are_all_there() {
     let view = bed.wait("nothing pending", |view| view.pending_files == 0).await;
     assert_eq!((view.files, view.problem_count), (3000, 0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn directories_that_come_all_at_once_are_all_watched() {
+    let mut bed = Bed::new();
+    bed.write("first", "f");
+    bed.start();
+    bed.flush().await;
+    bed.wait_state(State::Watching).await;
+    let leaves: Vec<String> = (0..600)
+        .map(|index| format!("new/a{}/b{}/c{index}", index % 7, index % 31))
+        .collect();
+    for leaf in &leaves {
+        fs::create_dir_all(bed.source(leaf)).unwrap();
+    }
+    bed.wait_disk("the directories", || {
+        leaves.iter().all(|leaf| bed.target(leaf).is_dir())
+    })
+    .await;
+    bed.wait_state(State::Watching).await;
+    for leaf in &leaves {
+        bed.write(&format!("{leaf}/file"), "late");
+    }
+    bed.wait_disk("a file in each", || {
+        leaves
+            .iter()
+            .all(|leaf| bed.target(&format!("{leaf}/file")).exists())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_below_something_foreign_comes_when_that_has_gone() {
+    let mut bed = Bed::new();
+    bed.write("a", "a");
+    bed.start();
+    bed.flush().await;
+    fs::write(bed.target("d"), "theirs").unwrap();
+    fs::create_dir(bed.source("d")).unwrap();
+    bed.wait("the conflict", |view| view.problem_count == 1).await;
+    bed.write("d/x", "x");
+    bed.write("d/y/z", "z");
+    bed.flush().await;
+    let view = bed.view();
+    assert_eq!(
+        view.problem_count, 1,
+        "only what is in the way is told: {view:#?}"
+    );
+    fs::remove_file(bed.target("d")).unwrap();
+    fs::File::open(bed.source("d"))
+        .unwrap()
+        .set_modified(std::time::SystemTime::UNIX_EPOCH)
+        .unwrap();
+    bed.wait_disk("all of it", || {
+        bed.target("d/x").exists() && bed.target("d/y/z").exists()
+    })
+    .await;
+    bed.wait("no problem", |view| view.problem_count == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_whose_original_was_changed_there_is_sent() {
+    let mut bed = Bed::new();
+    bed.write("original", noise(100_000, 5));
+    bed.start();
+    bed.flush().await;
+    bed.wait_state(State::Watching).await;
+    fs::write(bed.target("original"), "theirs").unwrap();
+    fs::copy(bed.source("original"), bed.source("copy")).unwrap();
+    bed.wait_disk("the copy", || {
+        fs::read(bed.target("copy")).ok() == Some(noise(100_000, 5))
+    })
+    .await;
+    fs::copy(bed.source("original"), bed.source("another")).unwrap();
+    fs::remove_file(bed.source("another")).unwrap();
+    bed.flush().await;
+    assert!(!bed.target("another").exists());
+}

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use outlast_sync::engine::{Command, Mode, State};
+use outlast_sync::engine::{Command, Halt, Mode, State};
 
 use crate::bed::Bed;
 
@@ -101,6 +101,8 @@ async fn a_target_with_something_in_it_is_taken_only_when_told() {
     bed.wait_state(State::Watching).await;
     assert_eq!(fs::read(bed.target("other")).unwrap(), b"ours");
     assert_eq!(fs::read(bed.target("extra")).unwrap(), b"theirs");
+    bed.stop().await;
+    bed.start();
     // Taken once; afterwards what is not ours is left alone again.
     fs::write(bed.target("other"), "theirs again").unwrap();
     bed.write("other", "ours again");
@@ -131,4 +133,65 @@ async fn a_target_that_is_gone_or_replaced_halts() {
     bed.start();
     let view = bed.wait_state(State::Halted).await;
     assert_eq!(view.reason.as_deref(), Some("target_replaced"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_confirmed_for_nothing_is_asked_for_again() {
+    let mut bed = Bed::new();
+    fill(&bed, 400);
+    bed.start();
+    bed.flush().await;
+    let away = bed.path().join("away");
+    fs::rename(bed.source("d"), &away).unwrap();
+    bed.write("other", "o");
+    assert_eq!(bed.try_flush().await.unwrap_err().reason, "mass_deletion");
+    fs::rename(&away, bed.source("d")).unwrap();
+    bed.say(Command::Resume { confirm: true }).await;
+    bed.wait_state(State::Watching).await;
+    bed.assert_equal();
+    fs::remove_dir_all(bed.source("d")).unwrap();
+    let view = bed.wait_state(State::Halted).await;
+    assert_eq!(view.reason.as_deref(), Some("mass_deletion"));
+    assert!(fs::read_dir(bed.target("d")).unwrap().count() >= 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_and_goes_and_what_is_renamed_halts_nothing() {
+    let mut bed = Bed::new();
+    fill(&bed, 301);
+    bed.start();
+    bed.flush().await;
+    bed.wait_state(State::Watching).await;
+    for round in 0..230 {
+        let name = format!("temporary{round}");
+        bed.write(&name, "t");
+        bed.wait_disk("it came", || bed.target(&name).exists()).await;
+        fs::remove_file(bed.source(&name)).unwrap();
+        bed.wait_disk("it went", || !bed.target(&name).exists()).await;
+    }
+    fs::rename(bed.source("d"), bed.source("renamed")).unwrap();
+    bed.flush().await;
+    bed.assert_equal();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_halt_outlives_the_engine() {
+    let mut bed = Bed::new();
+    fill(&bed, 3);
+    bed.start();
+    bed.flush().await;
+    bed.stop().await;
+    bed.config.halted = Some(Halt {
+        reason: "mass_deletion".to_owned(),
+        message: "2 of 3 files would go on the host".to_owned(),
+    });
+    fs::remove_file(bed.source("d/f1")).unwrap();
+    bed.start();
+    let view = bed.wait_state(State::Halted).await;
+    assert_eq!(view.reason.as_deref(), Some("mass_deletion"));
+    assert_eq!(bed.try_flush().await.unwrap_err().reason, "mass_deletion");
+    assert!(bed.target("d/f1").exists());
+    bed.say(Command::Resume { confirm: true }).await;
+    bed.flush().await;
+    bed.assert_equal();
 }

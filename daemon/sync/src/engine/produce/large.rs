@@ -51,6 +51,7 @@ impl Producer {
                 Err(problem) => return self.leave(put, Some(problem)),
             };
             let began = SystemTime::now();
+            self.begun = None;
             let sent = self.send_large(put, &file, &seen);
             let (hash, signature, place) = match sent {
                 Ok(Some(sent)) => sent,
@@ -58,6 +59,9 @@ impl Producer {
                 Ok(None) => continue,
                 Err(Broken::Stopped) => return Err(Stopped),
                 Err(Broken::Read(error)) => {
+                    if let Some(number) = self.begun.take() {
+                        self.drop_piece(Some(&sync_op::Content::Arrived(number)))?;
+                    }
                     let problem = read::unreadable(&put.path, &error);
                     return self.leave(put, Some(problem));
                 }
@@ -174,6 +178,7 @@ impl Producer {
         self.close()?;
         let number = self.number;
         self.number += 1;
+        self.begun = Some(number);
         let path = Bytes::copy_from_slice(&put.path);
         let begin = SyncBegin {
             base: base.then(|| path.clone()),
