@@ -19,7 +19,7 @@ use rustix::{
     time::{ClockId, clock_gettime},
 };
 
-use crate::{measure::median, peers, peers::Pueue};
+use crate::{measure::median, peers::Pueue, programs};
 
 /// First argument that makes this program the one that prints.
 pub(crate) const TICKER: &str = "--tick";
@@ -122,7 +122,7 @@ pub(crate) fn of_pueue(sandbox: &Sandbox, pueue: &Pueue) -> f64 {
 
 /// Median in milliseconds through `tail -f` of a file.
 pub(crate) fn of_tail(sandbox: &Sandbox) -> Option<f64> {
-    peers::find("tail")?;
+    programs::find("tail")?;
     let path = sandbox.path().join("ticks");
     let file = fs::File::create(&path).expect("the sandbox can be written");
     let [program, args @ ..] = ticker();

@@ -16,6 +16,8 @@ mod latency;
 #[path = "../common/measure.rs"]
 mod measure;
 mod peers;
+#[path = "../common/programs.rs"]
+mod programs;
 #[path = "../common/table.rs"]
 mod table;
 

@@ -1,20 +1,13 @@
 //! The programs we are compared with, each in the sandbox.
 
 use std::{
-    env,
     path::PathBuf,
     process::{Command, Stdio},
 };
 
 use outlast_testkit::{DEADLINE, Process, Sandbox, run, wait_until};
 
-/// Where a peer's program lies. None when it is not installed.
-pub(crate) fn find(name: &str) -> Option<PathBuf> {
-    let first = env::var_os("OUTLAST_BENCH_PEERS").map(PathBuf::from);
-    let path = env::var_os("PATH").unwrap_or_default();
-    let all = first.into_iter().chain(env::split_paths(&path));
-    all.map(|dir| dir.join(name)).find(|path| path.is_file())
-}
+use crate::programs::find;
 
 /// pueue with its daemon, both in the sandbox.
 pub(crate) struct Pueue {

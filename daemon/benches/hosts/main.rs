@@ -11,6 +11,7 @@
     reason = "a measurement that cannot go on ends the run"
 )]
 
+#[path = "../common/bed.rs"]
 mod bed;
 mod busy;
 mod calls;

@@ -1,5 +1,7 @@
 //! What is measured on: a daemon, two hosts, and an `ssh` that keeps a connection to each as its peer.
 
+#![allow(dead_code, reason = "not every benchmark uses all of it")]
+
 use std::{
     env,
     io::{Read as _, Write as _},
@@ -124,6 +126,21 @@ impl Machine {
             (run(command, DEADLINE).exit() == 0).then_some(())
         });
         machine
+    }
+
+    /// The words that begin a command of the peer's, over the connection that it keeps: for programs that start `ssh`.
+    pub(crate) fn kept(&self) -> Vec<String> {
+        self.words(&self.control.display().to_string())
+    }
+
+    /// The same over a connection of its own.
+    pub(crate) fn anew(&self) -> Vec<String> {
+        self.words("none")
+    }
+
+    fn words(&self, control: &str) -> Vec<String> {
+        let (ssh, config) = (self.ssh.display().to_string(), self.config.display().to_string());
+        vec![ssh, "-F".to_owned(), config, "-S".to_owned(), control.to_owned()]
     }
 
     /// The real program, not the sandbox's script around it: that would cost the peer a shell.
