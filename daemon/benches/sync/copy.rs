@@ -3,13 +3,17 @@
 //! Pipes through ssh have a connection of their own here, as they are typed: it is quicker for much data than one that is
 //! kept, since that goes through one more process.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use outlast_testkit::Random;
 
 use crate::{
     bed::{Bed, Machine},
-    measure::{Turns, rounds},
+    measure::{Medians, Turns, rounds},
     mirror::Mirror,
     peers::{Rsync, Unison, pipe},
     table::{Promise, Table},
@@ -75,17 +79,17 @@ pub(crate) fn delta(table: &mut Table) {
     ] {
         let file = source.join("large");
         let mirror = Mirror::new(&bed, machine, &source);
+        let rsync = Rsync::new(machine);
         let mut turns = Turns::default();
         let mut random = Random::new(4);
         turns.add("outlast", || {
             settle();
-            let start = std::time::Instant::now();
+            let start = Instant::now();
             change(&file, LARGE, &mut random);
             mirror.flush();
             start.elapsed().as_secs_f64() * 1e3
         });
         turns.add("cat | ssh, all", || cat(&bed, machine, &source));
-        let rsync = Rsync::new(machine);
         if let Some(rsync) = &rsync {
             rsync.run(&bed, machine, &source);
             turns.add("rsync -a by hand", || {
@@ -108,7 +112,7 @@ fn one_large_file(bed: &Bed) -> PathBuf {
 }
 
 /// Milliseconds that ours takes for all of it.
-fn first_copy(bed: &Bed, machine: &Machine, source: &std::path::Path) -> f64 {
+fn first_copy(bed: &Bed, machine: &Machine, source: &Path) -> f64 {
     settle();
     let mirror = Mirror::new(bed, machine, source);
     let took = mirror.first;
@@ -117,7 +121,7 @@ fn first_copy(bed: &Bed, machine: &Machine, source: &std::path::Path) -> f64 {
 }
 
 /// Milliseconds that `cat | ssh` takes for the large file.
-fn cat(bed: &Bed, machine: &Machine, source: &std::path::Path) -> f64 {
+fn cat(bed: &Bed, machine: &Machine, source: &Path) -> f64 {
     settle();
     let (from, to) = (source.join("large"), machine.sshd.home().join("piped"));
     let (first, second) = (
@@ -130,7 +134,7 @@ fn cat(bed: &Bed, machine: &Machine, source: &std::path::Path) -> f64 {
 }
 
 /// Those that copy when they are told to.
-fn others<'a>(bed: &'a Bed, machine: &'a Machine, source: &'a std::path::Path, turns: &mut Turns<'a>) {
+fn others<'a>(bed: &'a Bed, machine: &'a Machine, source: &'a Path, turns: &mut Turns<'a>) {
     if let Some(rsync) = Rsync::new(machine) {
         turns.add("rsync -a", move || {
             settle();
@@ -151,7 +155,7 @@ fn others<'a>(bed: &'a Bed, machine: &'a Machine, source: &'a std::path::Path, t
 }
 
 /// A line for each peer; one of them is what was promised by.
-fn add(table: &mut Table, what: &str, medians: &crate::measure::Medians, promised: &str, most: f64) {
+fn add(table: &mut Table, what: &str, medians: &Medians, promised: &str, most: f64) {
     let (ours, peers) = medians.split();
     for (peer, theirs) in peers {
         let promise = if *peer == promised {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     fs,
     mem::MaybeUninit,
     os::{
@@ -59,7 +60,7 @@ impl Eye {
                     let (Some(dir), Some(name)) = (self.dirs.get(&event.wd()), event.file_name()) else {
                         continue;
                     };
-                    let path = dir.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
+                    let path = dir.join(OsStr::from_bytes(name.to_bytes()));
                     if missing.get(&path).is_some_and(|content| is(&path, content)) {
                         missing.remove(&path);
                     }

@@ -1,13 +1,18 @@
 //! How soon the host has what was saved: one file, and a thousand at once.
 
-use std::{collections::HashMap, path::Path, time::Instant};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use outlast_testkit::Random;
 
 use crate::{
     bed::{Bed, Floor, Machine},
     eye::Eye,
-    measure::{Turns, rounds},
+    measure::{Medians, Turns, rounds},
     mirror::Mirror,
     peers::{Lsyncd, Rsync, Unison},
     table::{Promise, Table},
@@ -63,7 +68,7 @@ pub(crate) fn burst(table: &mut Table) {
     }
 }
 
-fn compared(table: &mut Table, what: &str, medians: &crate::measure::Medians, promised: f64) {
+fn compared(table: &mut Table, what: &str, medians: &Medians, promised: f64) {
     let ours = medians.of("outlast").expect("it was measured").1;
     for (peer, promise) in [
         ("lsyncd", Promise::Ratio(promised)),
@@ -83,7 +88,7 @@ fn measure<'a>(
     count: usize,
     mut turns: Turns<'a>,
     rounds: usize,
-) -> crate::measure::Medians {
+) -> Medians {
     let tree = |owner: &str| {
         let root = bed.sandbox.path().join(format!("{owner}-{}", machine.name));
         Tree::new(root, DIRS, FILES, SIZE)
@@ -108,7 +113,9 @@ fn measure<'a>(
         rsync.run(bed, machine, &source.root);
         let mut theirs = Saving::new(source, &rsync.target);
         turns.add("rsync -a by hand", move || {
-            theirs.save(count, |source| drop(rsync.run(bed, machine, source)))
+            theirs.save(count, |source| {
+                rsync.run(bed, machine, source);
+            })
         });
     }
     if let Some(unison) = Unison::new(machine) {
@@ -116,7 +123,9 @@ fn measure<'a>(
         unison.run(bed, machine, &source.root);
         let mut theirs = Saving::new(source, &unison.target);
         turns.add("unison by hand", move || {
-            theirs.save(count, |source| drop(unison.run(bed, machine, source)))
+            theirs.save(count, |source| {
+                unison.run(bed, machine, source);
+            })
         });
     }
     turns.medians(3, rounds)
@@ -126,7 +135,7 @@ fn measure<'a>(
 struct Saving {
     tree: Tree,
     eye: Eye,
-    target: std::path::PathBuf,
+    target: PathBuf,
     random: Random,
     round: usize,
 }
@@ -158,7 +167,7 @@ impl Saving {
             .collect();
         let start = Instant::now();
         for (file, content) in &new {
-            std::fs::write(self.tree.root.join(file), content).expect("the sandbox can be written");
+            fs::write(self.tree.root.join(file), content).expect("the sandbox can be written");
         }
         then(&self.tree.root);
         self.eye.wait(expected);
