@@ -1,7 +1,4 @@
 //! First copies, of many small files and of one large one; and what is sent again when a little of a large one changes.
-//!
-//! Pipes through ssh have a connection of their own here, as they are typed: it is quicker for much data than one that is
-//! kept, since that goes through one more process.
 
 use std::{
     fs,
@@ -42,7 +39,7 @@ pub(crate) fn many(table: &mut Table) {
         turns.add("tar | ssh", || {
             fs::create_dir(&piped).expect("the sandbox can be written");
             settle();
-            let took = pipe(&bed, machine, &machine.anew(), &first, &second);
+            let took = pipe(&bed, machine, &first, &second);
             remove(&piped);
             took
         });
@@ -128,7 +125,7 @@ fn cat(bed: &Bed, machine: &Machine, source: &Path) -> f64 {
         format!("cat {}", from.display()),
         format!("cat > {}", to.display()),
     );
-    let took = pipe(bed, machine, &machine.anew(), &first, &second);
+    let took = pipe(bed, machine, &first, &second);
     remove(&to);
     took
 }
@@ -138,7 +135,7 @@ fn others<'a>(bed: &'a Bed, machine: &'a Machine, source: &'a Path, turns: &mut 
     if let Some(rsync) = Rsync::new(machine) {
         turns.add("rsync -a", move || {
             settle();
-            let took = rsync.run_anew(bed, machine, source);
+            let took = rsync.run(bed, machine, source);
             remove(&rsync.target);
             took
         });

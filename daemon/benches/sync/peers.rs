@@ -136,9 +136,13 @@ impl Unison {
     }
 }
 
-/// A shell's pipe through ssh: `first | ssh HOST second`. Over a connection of its own where that is wished.
-pub(crate) fn pipe(bed: &Bed, machine: &Machine, ssh: &[String], first: &str, second: &str) -> f64 {
-    let line = format!("{first} | {} {} \"{second}\"", ssh.join(" "), machine.name);
+/// A shell's pipe through ssh: `first | ssh HOST second`.
+pub(crate) fn pipe(bed: &Bed, machine: &Machine, first: &str, second: &str) -> f64 {
+    let line = format!(
+        "{first} | {} {} \"{second}\"",
+        machine.kept().join(" "),
+        machine.name
+    );
     let mut command = bed.sandbox.command("sh");
     command.args(["-c", &line]);
     let start = Instant::now();
