@@ -7,7 +7,7 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 
 usage() {
     cat <<'EOF'
-usage: packaging/bench.sh [--yes] [FIGURE…]
+usage: packaging/bench.sh [--yes] [--memory] [FIGURE…]
 
 Builds the release and prints one line for each figure: ours, the peer's, the ratio, and what was promised.
 FIGURE narrows it down. On this machine: idle status submit latency throughput jobs sessions. On hosts, against ssh
@@ -15,8 +15,10 @@ with a connection that it keeps, on loopback and 40 ms away: exec crowd first ou
 hosts: saved burst copy large delta unchanged watched. Everything runs in a sandbox of its own, in /tmp; the large files
 of syncs take 4 GB there.
 
-  --yes    answer every question with yes
-  --help   this text
+  --yes      answer every question with yes
+  --memory   keep what is written in memory, where /tmp is for the measurements alone: then figures of syncs do not
+             tell of the disk of this machine. Takes root.
+  --help     this text
 
 Peers are looked for in OUTLAST_BENCH_PEERS (a directory) and PATH: pueue with pueued, tmux, tail; for syncs lsyncd,
 rsync, unison, which are installed when you say yes. A peer that is not there is left out. The figures on hosts need ssh
@@ -25,11 +27,14 @@ OUTLAST_BENCH_EACH=1 tells each round of syncs.
 EOF
 }
 
-figures=()
+# shellcheck disable=SC2016 # it is for the shell that is started
+in_memory='mount -t tmpfs tmpfs /tmp && exec "$@"'
+figures=() place=()
 for word in "$@"; do
     case $word in
         -h | --help) usage && exit ;;
         -y | --yes) ASSUME_YES=1 ;;
+        --memory) place=(unshare --mount sh -c "$in_memory" sh) ;;
         -*) usage >&2 && die "what is $word?" ;;
         *) figures+=("$word") ;;
     esac
@@ -72,5 +77,5 @@ for program in outlast outlast-helper; do
 done
 # Like the release, so that the bench finds those very programs beside it.
 for bench in compare hosts sync; do
-    "${release_env[@]}" cargo bench --locked --quiet -p outlastd --bench "$bench" -- ${figures[@]+"${figures[@]}"}
+    ${place[@]+"${place[@]}"} "${release_env[@]}" cargo bench --locked --quiet -p outlastd --bench "$bench" -- ${figures[@]+"${figures[@]}"}
 done

@@ -43,7 +43,8 @@ pub(crate) fn many(table: &mut Table) {
             remove(&piped);
             took
         });
-        others(&bed, machine, &tree.root, &mut turns);
+        // unison takes a quarter of a minute for so many.
+        rsync(&bed, machine, &tree.root, &mut turns);
         let medians = turns.medians(1, rounds().div_ceil(20));
         add(table, what, &medians, "tar | ssh", 1.2);
     }
@@ -60,7 +61,8 @@ pub(crate) fn large(table: &mut Table) {
         let mut turns = Turns::default();
         turns.add("outlast", || first_copy(&bed, machine, &source));
         turns.add("cat | ssh", || cat(&bed, machine, &source));
-        others(&bed, machine, &source, &mut turns);
+        rsync(&bed, machine, &source, &mut turns);
+        unison(&bed, machine, &source, &mut turns);
         let medians = turns.medians(1, rounds().div_ceil(33));
         add(table, what, &medians, "cat | ssh", 1.1);
     }
@@ -130,8 +132,7 @@ fn cat(bed: &Bed, machine: &Machine, source: &Path) -> f64 {
     took
 }
 
-/// Those that copy when they are told to.
-fn others<'a>(bed: &'a Bed, machine: &'a Machine, source: &'a Path, turns: &mut Turns<'a>) {
+fn rsync<'a>(bed: &'a Bed, machine: &'a Machine, source: &'a Path, turns: &mut Turns<'a>) {
     if let Some(rsync) = Rsync::new(machine) {
         turns.add("rsync -a", move || {
             settle();
@@ -140,6 +141,9 @@ fn others<'a>(bed: &'a Bed, machine: &'a Machine, source: &'a Path, turns: &mut 
             took
         });
     }
+}
+
+fn unison<'a>(bed: &'a Bed, machine: &'a Machine, source: &'a Path, turns: &mut Turns<'a>) {
     if let Some(unison) = Unison::new(machine) {
         turns.add("unison", move || {
             settle();
