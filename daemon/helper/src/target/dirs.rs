@@ -56,7 +56,7 @@ impl Dirs {
 }
 
 /// Whether a path is below a directory; all are below the empty one.
-fn is_below(path: &[u8], dir: &[u8]) -> bool {
+pub(super) fn is_below(path: &[u8], dir: &[u8]) -> bool {
     match path.strip_prefix(dir) {
         Some(rest) => !rest.is_empty() && (dir.is_empty() || rest[0] == b'/'),
         None => false,

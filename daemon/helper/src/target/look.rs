@@ -4,12 +4,15 @@
 use std::io;
 
 use outlast_tree::{Far, Kind, RelPath, StatKey};
-use rustix::io::Errno;
+use rustix::{
+    fs::{AtFlags, fchmod, fstat, unlinkat},
+    io::Errno,
+};
 
 use super::{
     Target,
     dirs::Dirs,
-    meta::{hash_at, look_at, mode_of, os},
+    meta::{bits, hash_at, look_at, mode_of, os},
 };
 
 /// How often it is asked whether somebody still waits.
@@ -21,6 +24,8 @@ enum Seen {
     /// Ours, but the record has to be told how it is left now.
     Left(StatKey),
     Altered,
+    /// A directory with other permissions than were given to it.
+    OtherMode(StatKey),
 }
 
 impl Target {
@@ -29,6 +34,7 @@ impl Target {
     pub(super) fn look(&mut self, reread: bool) -> io::Result<Vec<RelPath>> {
         let mut dirs = Dirs::default();
         let (mut altered, mut left) = (Vec::new(), Vec::new());
+        let mut modes = false;
         for (number, (path, far)) in self.record.table.iter().enumerate() {
             if number % ASK_EVERY == 0 {
                 self.check_stop()?;
@@ -38,7 +44,12 @@ impl Target {
             match self.look_at_one(&mut dirs, &path, far, reread)? {
                 Seen::AsRecorded => {}
                 Seen::Left(key) => left.push((path, key)),
-                Seen::Altered => altered.push(path),
+                Seen::Altered => altered.push((path, true)),
+                Seen::OtherMode(key) => {
+                    left.push((path.clone(), key));
+                    altered.push((path, false));
+                    modes = true;
+                }
             }
         }
         for (path, key) in left {
@@ -46,7 +57,30 @@ impl Target {
                 far.key = key;
             }
         }
-        Ok(altered)
+        // Where modes are not kept, none is ever as recorded, however often it is set.
+        let modes = modes && self.keeps_modes();
+        altered.retain(|(_, certain)| *certain || modes);
+        Ok(altered.into_iter().map(|(path, _)| path).collect())
+    }
+
+    /// Whether the file system keeps the modes it is given, as some without owners do not. Tried once, and with a file of
+    /// ours. Where none can be made they are taken to be kept.
+    fn keeps_modes(&mut self) -> bool {
+        if let Some(known) = self.keeps_modes {
+            return known;
+        }
+        let Ok((name, file)) = self.names.file(&self.root) else {
+            return true;
+        };
+        // None that a mount could give to every file.
+        let kept = [0o600, 0o410].into_iter().all(|mode| {
+            let set = fchmod(&file, bits(mode));
+            set.and_then(|()| fstat(&file))
+                .is_ok_and(|found| mode_of(&found) == mode)
+        });
+        let _ = unlinkat(&self.root, os(&name), AtFlags::empty());
+        self.keeps_modes = Some(kept);
+        kept
     }
 
     fn look_at_one(&self, dirs: &mut Dirs, path: &RelPath, far: &Far, reread: bool) -> io::Result<Seen> {
@@ -62,6 +96,7 @@ impl Target {
         let key = StatKey::of(&found);
         let doubted = far.key.ctime_ns == StatKey::DOUBTED;
         match (far.entry.kind, Kind::of(&found)) {
+            (Kind::Dir, Kind::Dir) if mode_of(&found) != far.entry.mode => Ok(Seen::OtherMode(key)),
             (Kind::Dir, Kind::Dir) if key.ino == far.key.ino && !doubted => Ok(Seen::AsRecorded),
             (Kind::Dir, Kind::Dir) => Ok(Seen::Left(key)),
             (Kind::File, Kind::File) if doubted || (reread && key == far.key) => {

@@ -5,12 +5,12 @@ use std::{
     fs::File,
     io::{self, Read as _},
     os::{
-        fd::{AsFd, AsRawFd as _, OwnedFd},
+        fd::{AsFd, AsRawFd as _},
         unix::ffi::OsStrExt as _,
     },
 };
 
-use outlast_tree::{Entry, Hash, StatKey};
+use outlast_tree::{Entry, Hash, Kind, StatKey};
 use rustix::{
     fs::{self, AtFlags, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_OMIT, Uid},
     io::Errno,
@@ -69,9 +69,15 @@ pub(super) fn dress(file: &File, entry: &Entry, owner: Option<(Uid, Gid)>) -> Re
 }
 
 /// Sets the mode of a thing that is no link, whether or not we may read it. `seen` is what it was when it was looked at:
-/// when another thing is there by now, nothing is set (`STALE`).
+/// when another thing is there by now, nothing is set (`STALE`). What more a directory has is not a permission and stays:
+/// whom what is made in it belongs to, and who may remove it.
 pub(super) fn set_mode(dir: impl AsFd, name: &[u8], seen: &Stat, mode: u16) -> Result<(), Errno> {
-    if mode_of(seen) == mode && seen.st_mode & 0o7000 == 0 {
+    let more = Mode::from_raw_mode(seen.st_mode & 0o7000);
+    let kept = match Kind::of(seen) {
+        Kind::Dir => more,
+        _ => Mode::empty(),
+    };
+    if mode_of(seen) == mode && more == kept {
         return Ok(());
     }
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -80,13 +86,8 @@ pub(super) fn set_mode(dir: impl AsFd, name: &[u8], seen: &Stat, mode: u16) -> R
     if found.st_ino != seen.st_ino || found.st_dev != seen.st_dev {
         return Err(Errno::STALE);
     }
-    set_mode_of(&fd, mode)
-}
-
-/// The same of one that is open in any way. The kernel changes no mode by way of a file that was opened as a place only,
-/// but by its name in `/proc`.
-pub(super) fn set_mode_of(fd: &OwnedFd, mode: u16) -> Result<(), Errno> {
-    fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), bits(mode))
+    // The kernel changes no mode by way of a file that was opened as a place only, but by its name in `/proc`.
+    fs::chmod(format!("/proc/self/fd/{}", fd.as_raw_fd()), bits(mode) | kept)
 }
 
 /// Sets mode and time of a file that has its content already. Returns how it is left.

@@ -98,6 +98,8 @@ pub(crate) struct Target {
     stages: HashMap<u64, Stage>,
     /// Directories that the journal says may hold files in the making.
     making: HashSet<Vec<u8>>,
+    /// Whether the file system keeps modes, once somebody asked.
+    keeps_modes: Option<bool>,
     /// Cancelled when nobody waits for it any more: long reading ends then.
     stop: CancellationToken,
 }

@@ -161,6 +161,7 @@ impl Opening<'_> {
             inodes: None,
             stages: Default::default(),
             making: Default::default(),
+            keeps_modes: None,
             stop: self.stop.clone(),
         };
         target.make_up(replayed)?;

@@ -113,7 +113,7 @@ impl Target {
         let mut opened = self.open_large(&dir, base);
         if matches!(&opened, Err(refused) if refused.why == Refusal::Permission) && self.relax(&dir) {
             opened = self.open_large(&dir, base);
-            self.restore();
+            self.restore(b"");
         }
         self.dirs.clear();
         let state = match opened {

@@ -13,6 +13,7 @@ use rustix::{
 
 use super::{
     Content, JOURNAL_MAX, Op, Refusal, Refused, Target,
+    dirs::is_below,
     meta::{bits, hash_at, look_at, mode_of, os, set_meta, set_mode},
     replay::is_as_recorded,
 };
@@ -66,7 +67,7 @@ impl Target {
             outcomes.push(outcome);
             answers.push(answer);
         }
-        self.restore();
+        self.restore(b"");
         self.dirs.clear();
         self.inodes = None;
         self.record.done(generation, outcomes)?;
@@ -166,21 +167,32 @@ impl Target {
     }
 
     fn dir(&mut self, parent: &OwnedFd, op: &Op, entry: &Entry) -> Result<StatKey, Refused> {
+        // From below they could not be reached afterwards.
+        self.restore(&op.path);
+        let key = self.make_dir(parent, op, entry)?;
+        // The mode was asked for by now, so the one it had is not given back.
+        self.relaxed.retain(|(path, _)| *path != op.path);
+        Ok(key)
+    }
+
+    fn make_dir(&mut self, parent: &OwnedFd, op: &Op, entry: &Entry) -> Result<StatKey, Refused> {
         let name = op.path.name();
         match self.new_dir(parent, name, entry) {
             Err(Errno::EXIST) => {}
             made => return made.map_err(Refused::errno_of_name),
         }
         match self.found(parent, &op.path, entry)? {
-            Found::OurDir(seen) => {
-                set_mode(parent, name, &seen, entry.mode).map_err(Refused::errno)?;
-                // The mode was asked for by now, so the one it had is not given back.
-                self.relaxed.retain(|(path, _)| *path != op.path);
+            // Somebody else's becomes ours with the mode it is to have: the record tells of no other.
+            Found::OurDir(seen) | Found::Foreign(Kind::Dir, seen) => {
+                set_mode(parent, name, &seen, entry.mode).map_err(|errno| match errno {
+                    Errno::STALE | Errno::NOENT => changing(),
+                    errno => Refused::errno(errno),
+                })?;
                 Ok(StatKey::of(&seen))
             }
-            Found::Foreign(Kind::Dir, seen) | Found::Same(seen) => Ok(StatKey::of(&seen)),
             Found::Foreign(kind, _) if !op.replace => Err(foreign(kind)),
-            Found::Nothing => Err(changing()),
+            // Of directories it is not asked whether they hold the same.
+            Found::Nothing | Found::Same(_) => Err(changing()),
             Found::Ours | Found::Foreign(..) => {
                 fs::unlinkat(parent, os(name), AtFlags::empty()).map_err(Refused::errno)?;
                 let made = self.new_dir(parent, name, entry);
@@ -410,9 +422,15 @@ impl Target {
         Ok(true)
     }
 
-    /// Gives directories the modes back that they had.
-    pub(super) fn restore(&mut self) {
-        for (path, mode) in std::mem::take(&mut self.relaxed).into_iter().rev() {
+    /// Gives directories below this one the modes back that they had. All are below the empty path.
+    pub(super) fn restore(&mut self, below: &[u8]) {
+        let (mut left, kept) = std::mem::take(&mut self.relaxed)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(path, _)| is_below(path, below));
+        self.relaxed = kept;
+        // The lowest first, since we may not get there afterwards.
+        left.sort_by(|(a, _), (b, _)| b.cmp(a));
+        for (path, mode) in left {
             let above: Result<Arc<OwnedFd>, _> =
                 self.dirs.open(&self.root, path.parent().unwrap_or_default());
             let given = above.and_then(|above| match look_at(&above, path.name())? {

@@ -133,7 +133,7 @@ async fn what_is_equal_already_becomes_ours() {
     );
     assert_eq!((bed.mode("d/same"), bed.mode("d/there")), (0o755, 0o640));
     assert_eq!(mtime_ns(&bed.at("d/there")), MTIME);
-    assert_eq!(bed.mode("d"), 0o700, "its mode is its maker's");
+    assert_eq!(bed.mode("d"), 0o755, "and so is its mode");
     assert_eq!(bed.read("d/other"), "differs");
     // And ours is ours to remove.
     let batch = Batch::new()
@@ -367,4 +367,66 @@ async fn settling_tells_what_was_changed_meanwhile() {
     stream
         .make(Batch::new().dir("e").link("l", "x").file("d/b", "bb"))
         .await;
+}
+
+#[tokio::test]
+async fn a_directory_that_becomes_ours_gets_the_mode_that_the_record_tells() {
+    let bed = Bed::new();
+    fs::create_dir_all(bed.at("d/e")).unwrap();
+    fs::set_permissions(bed.at("d"), fs::Permissions::from_mode(0o777)).unwrap();
+    // Whom things made in it belong to is nobody's business but theirs who decided it.
+    fs::set_permissions(bed.at("d/e"), fs::Permissions::from_mode(0o2770)).unwrap();
+    let wanted = outlast_client::helper_v1::SyncOpen {
+        occupied: true,
+        ..bed.wanted()
+    };
+    let mut stream = Stream::open(&bed.client(), wanted).await.unwrap();
+    let batch = Batch::new()
+        .dir_with("d", 0o750)
+        .dir_with("d/e", 0o700)
+        .dir_with("d/e/new", 0o705);
+    stream.make(batch).await;
+    assert_eq!(
+        (bed.mode("d"), bed.mode("d/e"), bed.mode("d/e/new") & 0o777),
+        (0o750, 0o2700, 0o705)
+    );
+    assert!(stream.settle(false).await.altered.is_empty());
+    stream.end().await;
+    let stream = bed.open().await;
+    assert_eq!(stream.opened.altered, 0);
+    let record = stream.record.unwrap();
+    let mode = |path: &[u8]| record.get(path).unwrap().entry.mode;
+    assert_eq!(
+        (mode(b"d"), mode(b"d/e"), mode(b"d/e/new")),
+        (0o750, 0o700, 0o705)
+    );
+}
+
+#[tokio::test]
+async fn a_directory_whose_mode_was_changed_is_told_and_can_be_had_again() {
+    let bed = Bed::new();
+    let mut stream = bed.open().await;
+    let tree = Batch::new().dir_with("d", 0o750).file("d/f", "f").dir("d/e");
+    stream.make(tree).await;
+    let change = |mode| fs::set_permissions(bed.at("d"), fs::Permissions::from_mode(mode)).unwrap();
+    change(0o777);
+    assert_eq!(stream.settle(false).await.altered, ["d"]);
+    assert!(stream.settle(false).await.altered.is_empty(), "told once");
+    stream.make(Batch::new().dir_with("d", 0o750)).await;
+    assert_eq!(bed.mode("d"), 0o750);
+    assert!(stream.settle(false).await.altered.is_empty());
+    // Also while nobody looked.
+    stream.end().await;
+    change(0o700);
+    let mut stream = bed.open().await;
+    assert_eq!(stream.opened.altered, 1);
+    let record = stream.record.take().unwrap();
+    assert!(record.get(b"d").is_none() && record.get(b"d/f").is_some());
+    let batch = Batch::new().dir_with("d", 0o750).file("d/f", "ff").gone("d/e");
+    stream.make(batch).await;
+    assert_eq!((bed.mode("d"), bed.read("d/f")), (0o750, "ff".to_owned()));
+    assert!(bed.leftovers().is_empty());
+    // What is no permission is no change of one.
+    change(0o2750);
+    assert!(stream.settle(false).await.altered.is_empty());
 }

@@ -265,6 +265,69 @@ async fn directories_of_ours_that_deny_writing_are_opened_for_the_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_that_was_opened_for_the_moment_is_not_taken_for_altered() {
+    let bed = Bed::new();
+    let process = as_nobody(&bed);
+    let mut stream = Stream::open(&process.client, bed.wanted()).await.unwrap();
+    let batch = Batch::new()
+        .dir("shut")
+        .dir("shut/in")
+        .dir_with("shut/in", 0o500)
+        .dir_with("shut", 0o550);
+    stream.make(batch).await;
+    stream.make(Batch::new().file("shut/in/f", "f")).await;
+    assert!(stream.settle(false).await.altered.is_empty());
+    let modes = || (bed.mode("shut"), bed.mode("shut/in"));
+    assert_eq!(modes(), (0o550, 0o500));
+    // One that is shut tighter in the same batch, with another in it still open.
+    let batch = Batch::new().file("shut/in/f", "ff").dir_with("shut", 0o000);
+    stream.make(batch).await;
+    assert_eq!(bed.mode("shut"), 0o000);
+    fs::set_permissions(bed.at("shut"), fs::Permissions::from_mode(0o550)).unwrap();
+    assert_eq!(stream.settle(false).await.altered, ["shut"]);
+    assert_eq!(modes(), (0o550, 0o500));
+    stream.make(Batch::new().dir_with("shut", 0o550)).await;
+    // One that makes room for another of the same name has no mode to be given back.
+    let batch = Batch::new()
+        .gone("shut/in/f")
+        .gone("shut/in")
+        .dir_with("shut/in", 0o755);
+    stream.make(batch).await;
+    assert!(stream.settle(false).await.altered.is_empty());
+    assert_eq!(modes(), (0o550, 0o755));
+    fs::set_permissions(bed.at("shut"), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+/// For root alone, who can make what is somebody else's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_whose_mode_is_not_ours_to_set_is_told() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let bed = Bed::new();
+    fs::create_dir_all(bed.at("theirs")).unwrap();
+    fs::set_permissions(bed.at("theirs"), fs::Permissions::from_mode(0o777)).unwrap();
+    let process = as_nobody(&bed);
+    let wanted = SyncOpen {
+        occupied: true,
+        ..bed.wanted()
+    };
+    let mut stream = Stream::open(&process.client, wanted).await.unwrap();
+    let batch = Batch::new()
+        .dir_with("theirs", 0o755)
+        .gone("theirs")
+        .file("theirs/f", "f")
+        .dir_with("theirs", 0o777);
+    let made = Refusal::Unspecified;
+    assert_eq!(
+        stream.outcomes(batch).await,
+        [Refusal::Permission, Refusal::Conflict, made, made]
+    );
+    assert_eq!(bed.mode("theirs"), 0o777);
+    assert!(stream.settle(false).await.altered.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_permitted_is_told() {
     let bed = Bed::new();
     fs::create_dir_all(bed.at("theirs")).unwrap();
