@@ -14,6 +14,7 @@
 //! | `lock` | held with `flock` by whoever has the target open |
 
 mod dirs;
+mod disk;
 mod files;
 mod look;
 mod meta;
@@ -40,6 +41,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{dirs::Dirs, record::Record, stage::Stage, staging::Names};
 pub(crate) use self::{
+    disk::OnDisk,
     open::{OpenError, Opening, forget},
     place::{Grounds, Misplaced},
     refused::{Refusal, Refused},
@@ -154,16 +156,6 @@ impl Target {
         let altered = self.look(false)?;
         self.record.drop_paths(&altered)?;
         Ok(altered)
-    }
-
-    /// Brings everything that was written to the disk.
-    ///
-    /// # Errors
-    /// When the disk fails, or the record cannot be written.
-    pub(crate) fn flush_disk(&mut self) -> io::Result<()> {
-        rustix::fs::syncfs(&self.root)?;
-        self.record.durable()?;
-        self.compact(JOURNAL_AT_PAUSE)
     }
 
     /// Ends it: what was not put in its place is removed, and what the journal says is written to the manifest.

@@ -214,9 +214,8 @@ impl Record {
         }
     }
 
-    /// Says that everything till now is on the disk, which is to be so.
-    pub(super) fn durable(&mut self) -> io::Result<()> {
-        let generation = self.head.generation;
+    /// Says that everything up to this generation is on the disk, which is to be so.
+    pub(super) fn durable(&mut self, generation: u64) -> io::Result<()> {
         self.add(&journal::Record::Durable { generation })?;
         self.head.durable = generation;
         Ok(())

@@ -11,6 +11,7 @@
 mod batches;
 mod bed;
 mod crash;
+mod disk;
 mod escapes;
 mod limits;
 mod opening;

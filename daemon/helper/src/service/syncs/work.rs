@@ -1,7 +1,8 @@
 //! The thread that writes to one target: it takes what comes in order, makes it so and says what became of it. It ends
-//! between two messages when nobody wants it any more.
+//! between two messages when nobody wants it any more. Only bringing things to the disk is not done by it: while that
+//! goes on, changes are made and answered.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use outlast_client::helper_v1::{
@@ -9,7 +10,11 @@ use outlast_client::helper_v1::{
     sync_piece, sync_target_response,
 };
 use outlast_tree::RelPath;
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc,
+    task::{JoinError, JoinHandle},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -22,7 +27,7 @@ use crate::{
         Core,
         error::{broken, failed, usage},
     },
-    target::{Grounds, OpenError, Opening, Position, Target},
+    target::{Grounds, OnDisk, OpenError, Opening, Position, Target},
 };
 
 /// Bytes of the record in one message, and of a piece of a large file at most.
@@ -39,6 +44,21 @@ pub(super) struct Worker {
     pub(super) stop: CancellationToken,
     /// For waiting: the thread is none that may.
     pub(super) runtime: Handle,
+}
+
+/// What is being brought to the disk. Whoever lets go of it leaves it to itself, and nobody notes what came of it.
+type Syncing = JoinHandle<io::Result<OnDisk>>;
+
+/// What came of it.
+type Synced = Result<io::Result<OnDisk>, JoinError>;
+
+/// What there is to be done.
+enum Next {
+    Event(Event),
+    /// What was being brought to the disk is there, or will not be.
+    Synced(Synced),
+    /// Nothing more comes.
+    End,
 }
 
 /// Nobody listens any more, or is to be listened to.
@@ -94,15 +114,36 @@ impl Worker {
         events: &mut mpsc::Receiver<Event>,
     ) -> Result<(), End> {
         self.tell_opened(target, open, altered)?;
-        while let Some(event) = self.next(events)? {
+        let mut syncing = None;
+        loop {
+            let event = match self.next(events, &mut syncing)? {
+                Next::Event(event) => event,
+                Next::Synced(synced) => {
+                    syncing = None;
+                    self.synced(target, synced)?;
+                    continue;
+                }
+                // Whoever does not stay to hear that it is on the disk is not kept by it.
+                Next::End => return Ok(()),
+            };
             match event {
                 Event::Batch(batch) => self.batch(target, batch)?,
                 Event::Piece(piece) => self.piece(target, piece)?,
-                Event::Settle(settle) => self.settle(target, settle.to_disk)?,
+                Event::Settle(settle) => {
+                    // Nothing in their answers says which one is meant but their order.
+                    if let Some(before) = syncing.take() {
+                        let synced = self.wait(before)?;
+                        self.synced(target, synced)?;
+                    }
+                    if settle.to_disk {
+                        syncing = Some(self.to_disk(target)?);
+                    } else {
+                        self.look(target)?;
+                    }
+                }
                 Event::Open(_) => return Err(usage("a target is opened once in a stream").into()),
             }
         }
-        Ok(())
     }
 
     fn tell_opened(&self, target: &Target, open: &SyncOpen, altered: u64) -> Result<(), End> {
@@ -152,20 +193,36 @@ impl Worker {
         }))
     }
 
-    fn settle(&self, target: &mut Target, to_disk: bool) -> Result<(), End> {
+    /// Has what was written till now brought to the disk by another thread.
+    fn to_disk(&self, target: &Target) -> Result<Syncing, End> {
         target.is_in_place().map_err(refuse)?;
-        let settled = if to_disk {
-            target.flush_disk().map(|()| Vec::new())
-        } else {
-            target.check()
-        };
-        let altered = settled.map_err(|error| refuse(OpenError::from(error)))?;
+        let to_disk = target.to_disk().map_err(|error| failed(&error))?;
+        // None of the tasks whose end is waited for: what a slow disk holds up touches nothing of ours any more.
+        Ok(self.runtime.spawn_blocking(|| to_disk.run()))
+    }
+
+    /// It is on the disk, or will not be.
+    fn synced(&self, target: &mut Target, synced: Synced) -> Result<(), End> {
+        let synced = synced.map_err(|_panic| broken("bringing what was written to the disk ended early"))?;
+        let noted = synced.and_then(|on_disk| target.note_on_disk(on_disk));
+        noted.map_err(|error| failed(&error))?;
+        self.say_settled(target, &[])
+    }
+
+    fn look(&self, target: &mut Target) -> Result<(), End> {
+        target.is_in_place().map_err(refuse)?;
+        let altered = target.check();
+        let altered = altered.map_err(|error| refuse(OpenError::from(error)))?;
         if altered.iter().map(|path| path.len()).sum::<usize>() > ALTERED_MAX {
             // The record, which comes in parts then, says the same.
             return Err(
                 broken("more was changed at the target than one message holds; open it again").into(),
             );
         }
+        self.say_settled(target, &altered)
+    }
+
+    fn say_settled(&self, target: &Target, altered: &[RelPath]) -> Result<(), End> {
         self.say(sync_target_response::Event::Settled(SyncSettled {
             generation: target.position().generation,
             altered: altered.iter().map(|path| Bytes::copy_from_slice(path)).collect(),
@@ -202,13 +259,31 @@ impl Worker {
         Ok(())
     }
 
-    /// Waits for what comes next. None: nothing more.
-    fn next(&self, events: &mut mpsc::Receiver<Event>) -> Result<Option<Event>, Gone> {
+    /// Waits for what comes next.
+    fn next(&self, events: &mut mpsc::Receiver<Event>, syncing: &mut Option<Syncing>) -> Result<Next, Gone> {
+        let synced = async {
+            match syncing {
+                Some(syncing) => syncing.await,
+                None => std::future::pending().await,
+            }
+        };
         self.runtime.block_on(async {
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => Err(Gone),
-                event = events.recv() => Ok(event),
+                synced = synced => Ok(Next::Synced(synced)),
+                event = events.recv() => Ok(event.map_or(Next::End, Next::Event)),
+            }
+        })
+    }
+
+    /// Waits until what is being brought to the disk is there.
+    fn wait(&self, syncing: Syncing) -> Result<Synced, Gone> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => Err(Gone),
+                synced = syncing => Ok(synced),
             }
         })
     }
