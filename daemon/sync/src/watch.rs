@@ -12,7 +12,7 @@
 mod ears;
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fmt::Write as _,
     fs,
     os::unix::ffi::OsStrExt as _,
@@ -33,8 +33,8 @@ pub enum Heard {
     /// These paths below the source may have changed, with all that is below them. The empty one is the source itself: it
     /// was removed, moved or given other permissions. In order, none twice.
     Paths(Vec<Vec<u8>>),
-    /// Something that decides what counts: `.gitignore`, `.outlastignore` or `.git` anywhere, or the index or `info/exclude`
-    /// of a repository that was named. Files below the source are told as paths, too.
+    /// One of the files that were named with [`Watch::set_git`] may have changed, or may have since before it was watched.
+    /// Where such a file is in a directory that is watched by itself, it is told as a path, too.
     Rules,
     /// Anything may have changed, rules too: look at everything. Why. [`Watch::set`] has to be called: watches may have been
     /// lost with what was not heard, and until then what happens meanwhile may not be heard either.
@@ -52,8 +52,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches nothing below the source yet, only the index and `info/exclude` in these directories of repositories (such as
-    /// `.git`), as far as they are there.
+    /// Watches nothing below the source yet, only these files that decide what counts, as [`Self::set_git`] does.
     ///
     /// # Errors
     /// One sentence on why nothing can be watched, with what helps.
@@ -61,7 +60,7 @@ impl Watch {
         let root = root
             .canonicalize()
             .map_err(|error| format!("{root:?} cannot be watched: {error}"))?;
-        let ears = Arc::new(Ears::new(&root, canonical(also)));
+        let ears = Arc::new(Ears::new(&root, &places(&also)));
         let watcher = watcher(&ears)?;
         let mut watch = Self { root, watcher, ears };
         watch.watch_git()?;
@@ -119,13 +118,15 @@ impl Watch {
         Ok(added)
     }
 
-    /// Looks at the index and `info/exclude` in these directories of repositories from now on, instead of those before.
+    /// Watches these files from now on, instead of those before: what decides what counts without being in a directory that
+    /// counts, such as the index of a repository. One that is not there is heard when it comes, and a symlink is heard with
+    /// what it leads to. Any that was not watched before is told as changed.
     ///
     /// # Errors
     /// As [`Self::set`].
     pub fn set_git(&mut self, also: Vec<PathBuf>) -> Result<(), String> {
         self.drop_stale();
-        for path in self.ears.set_git(canonical(also)) {
+        for path in self.ears.set_git(&places(&also)) {
             self.unwatch(&path);
         }
         self.watch_git()
@@ -162,12 +163,18 @@ impl Watch {
         result
     }
 
-    /// Watches those of the repositories' directories that are there and are not watched.
+    /// Watches those of the directories of such files that are not watched.
     fn watch_git(&mut self) -> Result<(), String> {
+        let mut is_new = false;
         for path in self.ears.missing_git() {
-            if !self.watch_path(&path)? {
+            if self.watch_path(&path)? {
+                is_new = true;
+            } else {
                 self.ears.missed_git(&path);
             }
+        }
+        if is_new {
+            self.ears.doubt_rules();
         }
         Ok(())
     }
@@ -224,12 +231,24 @@ impl Watch {
     }
 }
 
-/// Events tell paths as they were given, so there has to be one way to write each. What is not there cannot be watched.
-fn canonical(paths: Vec<PathBuf>) -> Vec<PathBuf> {
-    paths
-        .into_iter()
-        .filter_map(|path| path.canonicalize().ok())
-        .collect()
+/// In which directories names have to be watched to hear of these files. Events tell paths as they were given, so there is
+/// one way to write each directory. Of a file whose directory is not there, what is missing first is watched.
+fn places(files: &[PathBuf]) -> Vec<(PathBuf, OsString)> {
+    let mut places = Vec::new();
+    for file in files {
+        let here = file.ancestors().find_map(|path| {
+            let dir = path.parent()?.canonicalize().ok().filter(|dir| dir.is_dir())?;
+            Some(dir.join(path.file_name()?))
+        });
+        // The same, unless there is a symlink.
+        let there = file.canonicalize().ok();
+        for path in [here, there].into_iter().flatten() {
+            if let (Some(dir), Some(name)) = (path.parent(), path.file_name()) {
+                places.push((dir.to_owned(), name.to_owned()));
+            }
+        }
+    }
+    places
 }
 
 fn watcher(ears: &Arc<Ears>) -> Result<RecommendedWatcher, String> {

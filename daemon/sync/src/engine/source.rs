@@ -136,21 +136,13 @@ impl Source {
         }
     }
 
-    /// What decides what counts may have changed. Gives whether it has.
+    /// What decides what counts, outside of directories that do, may have changed. Gives whether it has.
     pub(crate) fn reread_rules(&mut self) -> bool {
-        let Some(before) = &self.rules else { return true };
-        if before.are_fresh() {
-            // It is a file of patterns in a directory, which is read whenever the directory is.
-            return true;
+        // A directory that came may hold one of the files now, or not yet: which of both is looked at once it is watched.
+        if let Some(rules) = self.rules.clone() {
+            self.watch_files(&rules);
         }
-        match self.open_rules() {
-            Some(now) => {
-                let same = now.say_the_same(before);
-                self.rules = Some(now);
-                !same
-            }
-            None => true,
-        }
+        self.rules().is_none_or(|(_, changed)| changed)
     }
 
     fn open_rules(&self) -> Option<Arc<Rules>> {
@@ -159,10 +151,33 @@ impl Source {
         opened.ok().map(Arc::new)
     }
 
-    fn rules(&mut self) -> Option<Arc<Rules>> {
-        let fresh = self.rules.take().filter(|rules| rules.are_fresh());
-        self.rules = fresh.or_else(|| self.open_rules());
-        self.rules.clone()
+    /// The rules as of now, and whether they decide otherwise than before.
+    fn rules(&mut self) -> Option<(Arc<Rules>, bool)> {
+        let before = self.rules.take();
+        if let Some(fresh) = before.as_ref().filter(|rules| rules.are_fresh()) {
+            self.rules = Some(Arc::clone(fresh));
+            return Some((Arc::clone(fresh), false));
+        }
+        let now = self.open_rules()?;
+        let changed = before.is_none_or(|before| !now.say_the_same(&before));
+        self.rules = Some(Arc::clone(&now));
+        self.watch_rules(&now);
+        Some((now, changed))
+    }
+
+    /// Watches all files of the rules, if more of them are known by now. What changed before is heard.
+    fn watch_rules(&mut self, rules: &Rules) {
+        if rules.found_more() {
+            self.watch_files(rules);
+        }
+    }
+
+    fn watch_files(&mut self, rules: &Rules) {
+        if let Watching::Events(watch) = &mut self.watching
+            && let Err(why) = watch.set_git(rule_dirs(rules))
+        {
+            self.watching = Watching::Polling(why);
+        }
     }
 
     /// Looks at what is wanted and plans what is to be done about it.
@@ -178,12 +193,25 @@ impl Source {
         let root = Root::open(&self.config.source, self.device)?;
         self.device = Some(root.device());
         self.shared = root.shared();
-        let Some(rules) = self.rules() else {
+        let Some((rules, changed)) = self.rules() else {
             return Err(Halt {
                 reason: "error".to_owned(),
                 message: "a pattern of --exclude is none".to_owned(),
             });
         };
+        if let Wanted::Paths(paths) = wanted
+            && (changed || paths.iter().any(|path| Rules::is_rule_file(path)))
+        {
+            // Everything has to be looked at, for which nothing may be under way.
+            return Ok(Surveyed {
+                root,
+                plan: Plan::default(),
+                index: Index::default(),
+                signatures: HashMap::new(),
+                stopped: true,
+                again: false,
+            });
+        }
         let scope = match wanted {
             Wanted::Everything => None,
             Wanted::Paths(paths) => scope(paths, copy),
@@ -192,6 +220,7 @@ impl Source {
             None => self.look_at_all(&root, &rules, stop),
             Some(scope) => self.look_at_some(&root, &rules, scope, stop),
         };
+        self.watch_rules(&rules);
         if !scan.stopped {
             // First, so that what is not as it was refused any more is planned.
             self.refused.looked(
@@ -360,17 +389,9 @@ fn empties(plan: &Plan, there: u64) -> bool {
     plan.files == 0 && plan.deletions >= there
 }
 
-/// Directories of files outside of the source that decide what counts.
+/// Files outside of the directories that count that decide what does.
 fn rule_dirs(rules: &Rules) -> Vec<PathBuf> {
-    let mut dirs: Vec<PathBuf> = rules
-        .files()
-        .iter()
-        .filter_map(|file| file.parent().map(PathBuf::from))
-        .filter(|dir| dir.is_dir())
-        .collect();
-    dirs.sort_unstable();
-    dirs.dedup();
-    dirs
+    rules.files()
 }
 
 /// What to look at for these paths. None: everything.

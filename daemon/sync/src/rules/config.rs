@@ -63,6 +63,17 @@ impl Places {
         Some(config.join("git").join(name))
     }
 
+    /// Files of settings that hold in every repository, whether they are there or not. The last one that sets something
+    /// decides.
+    pub(super) fn settings(&self) -> Vec<PathBuf> {
+        let files = [
+            Some(PathBuf::from("/etc/gitconfig")),
+            self.in_config("config"),
+            self.home.as_ref().map(|home| home.join(".gitconfig")),
+        ];
+        files.into_iter().flatten().collect()
+    }
+
     /// Runs git in a directory, without anything in the environment that turns it elsewhere, and gives what it printed.
     /// `None` when it is not there, fails, or does not answer in time.
     pub(super) fn git(&self, dir: &Path, args: &[&str]) -> Option<Vec<u8>> {
@@ -115,13 +126,8 @@ impl Settings {
                 take(&name, parts.next());
             }
         } else {
-            let files = [
-                Some(PathBuf::from("/etc/gitconfig")),
-                places.in_config("config"),
-                places.home.as_ref().map(|home| home.join(".gitconfig")),
-                repository.map(|(_, common)| common.join("config")),
-            ];
-            for path in files.into_iter().flatten() {
+            let own = repository.map(|(_, common)| common.join("config"));
+            for path in places.settings().into_iter().chain(own) {
                 if let Some(content) = small_file(&path, LARGEST) {
                     parse(&content, &mut take);
                 }

@@ -35,6 +35,7 @@ pub(super) struct Repository {
     pub user: User,
     /// Why the index is not known. Nothing counts as tracked then.
     pub problem: Option<String>,
+    dir: GitDir,
     files: Vec<(PathBuf, Stamp)>,
 }
 
@@ -50,10 +51,10 @@ pub(super) struct User {
 }
 
 /// What a file was like when it was read. `None`: it was not there.
-type Stamp = Option<[i64; 6]>;
+pub(super) type Stamp = Option<[i64; 6]>;
 
 /// Where git keeps what belongs to a working tree.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct GitDir {
     /// What is this working tree's alone.
     own: PathBuf,
@@ -117,23 +118,36 @@ impl Repository {
             exclude: list(&exclude_path, settings.ignore_case),
             user: User::of(&settings),
             problem,
+            dir,
             files,
         })
     }
 
-    /// The repository that holds this directory, found upwards as git does: not into another file system.
-    pub fn around(dir: &Path, places: &Places, git_is_there: bool) -> Option<Self> {
+    /// The repository that holds this directory, found upwards as git does: not into another file system. And where there
+    /// was none on the way to it.
+    pub fn around(dir: &Path, places: &Places, git_is_there: bool) -> (Option<Self>, Vec<PathBuf>) {
         let device = |path: &Path| std::fs::metadata(path).ok().map(|found| found.dev());
         let start = device(dir);
-        dir.ancestors()
-            .take_while(|dir| device(dir) == start)
-            .find(|dir| GitDir::of(dir).is_some())
-            .and_then(|top| Self::at(top, places, git_is_there))
+        let mut without = Vec::new();
+        for dir in dir.ancestors().take_while(|dir| device(dir) == start) {
+            if let Some(found) = Self::at(dir, places, git_is_there) {
+                return (Some(found), without);
+            }
+            without.push(dir.to_owned());
+        }
+        (None, without)
     }
 
-    /// Whether everything it was read from is as it was.
+    /// Whether a working tree begins at this directory. A few system calls, one when there is no `.git`.
+    pub fn is_at(dir: &Path) -> bool {
+        dir.join(".git").symlink_metadata().is_ok() && GitDir::of(dir).is_some()
+    }
+
+    /// Whether everything it was read from is as it was, and where it was.
     pub fn is_fresh(&self) -> bool {
-        self.user.is_fresh() && self.files.iter().all(|(path, was)| stamp(path) == *was)
+        GitDir::of(&self.top).as_ref() == Some(&self.dir)
+            && self.user.is_fresh()
+            && self.files.iter().all(|(path, was)| stamp(path) == *was)
     }
 
     /// Whether it decides as the other one does.
@@ -209,7 +223,7 @@ fn read_index(path: &Path, settings: &Settings, top: &Path, places: &Places) -> 
 }
 
 /// What a file is like now, seen through symlinks.
-fn stamp(path: &Path) -> Stamp {
+pub(super) fn stamp(path: &Path) -> Stamp {
     let found = std::fs::metadata(path).ok()?;
     let signed = |number: u64| i64::from_ne_bytes(number.to_ne_bytes());
     Some([

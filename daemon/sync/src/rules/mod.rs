@@ -29,12 +29,15 @@ use std::{
     io::{self, Read},
     os::{fd::AsFd, unix::ffi::OsStrExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rustix::fs::{Mode, OFlags};
 
-use self::git::{LARGEST_PATTERNS, Repository, User, components_below};
+use self::git::{LARGEST_PATTERNS, Repository, Stamp, User, components_below, stamp};
 pub use self::{
     config::{Places, Settings},
     index::{Index, IndexError},
@@ -111,8 +114,16 @@ pub struct Rules {
     places: Places,
     git_is_there: bool,
     above: Arc<Node>,
+    /// The repository around the source, whether it has a say or not.
+    around: Option<Arc<Repository>>,
+    /// Directories from the source upwards where no repository begins, but one could.
+    without: Vec<PathBuf>,
+    /// The user's settings and the files of patterns above the source, as they were before they were read.
+    outside: Vec<(PathBuf, Stamp)>,
     /// Repositories inside, by where they are. Kept, because their index is not read for every entry.
     inside: Mutex<HashMap<PathBuf, Option<Arc<Repository>>>>,
+    /// There are more of them than when it was asked last.
+    found: AtomicBool,
     problems: Mutex<Vec<RuleProblem>>,
 }
 
@@ -163,10 +174,12 @@ impl Rules {
             return Err(RulesError::BadExclude(pattern.clone()));
         }
         let git_is_there = !config.no_gitignore && places.git(Path::new("/"), &["version"]).is_some();
-        let around = if config.no_gitignore {
-            None
+        let (around, without, outside) = if config.no_gitignore {
+            (None, Vec::new(), Vec::new())
         } else {
-            Repository::around(root, places, git_is_there)
+            let settings = places.settings().into_iter().map(stamped).collect();
+            let (around, without) = Repository::around(root, places, git_is_there);
+            (around.map(Arc::new), without, settings)
         };
         let mut rules = Self {
             root: root.to_owned(),
@@ -175,10 +188,14 @@ impl Rules {
             places: places.clone(),
             git_is_there,
             above: Arc::new(Node::first(Around::None(Arc::default()))),
+            around: around.clone(),
+            without,
+            outside,
             inside: Mutex::default(),
+            found: AtomicBool::new(true),
             problems: Mutex::default(),
         };
-        let above = around.and_then(|repository| rules.descend(Arc::new(repository)));
+        let above = around.and_then(|repository| rules.descend(repository));
         rules.above = match above {
             Some(node) => node,
             None if config.no_gitignore => return Ok(rules),
@@ -191,7 +208,7 @@ impl Rules {
     }
 
     /// From the top of the repository around it to the directory above the source. `None` when the source is ignored.
-    fn descend(&self, repository: Arc<Repository>) -> Option<Arc<Node>> {
+    fn descend(&mut self, repository: Arc<Repository>) -> Option<Arc<Node>> {
         let names = components_below(&self.root, &repository.top);
         let mut path = repository.top.clone();
         if let Some(problem) = &repository.problem {
@@ -199,6 +216,9 @@ impl Rules {
         }
         let mut node = Node::first(Around::Repository(repository, 0));
         for name in names {
+            // The stamp comes first: what changes while it is read is seen as changed.
+            self.outside
+                .push(stamped(path.join(OsStr::from_bytes(GITIGNORE))));
             node.gitignore = File::open(&path)
                 .ok()
                 .and_then(|dir| read_patterns(&dir, GITIGNORE).ok())
@@ -286,57 +306,59 @@ impl Rules {
         node.git_verdict(&path, name, is_dir)
     }
 
-    /// Whether a change of this path below the source can change what counts.
+    /// Whether a change of this path below the source can change what counts beside it: a file of patterns, or a repository
+    /// that comes or goes. What is in a `.git` is among [`Self::files`].
     #[must_use]
     pub fn is_rule_file(path: &[u8]) -> bool {
-        let mut parts = path.split(|&byte| byte == b'/');
-        if parts.by_ref().any(|part| part == GIT) {
-            let inside = parts.collect::<Vec<_>>();
-            let inside = inside.join(&b'/');
-            // Nothing inside: a repository comes or goes.
-            return [
-                &b""[..],
-                b"HEAD",
-                b"index",
-                b"info/exclude",
-                b"config",
-                b"config.worktree",
-            ]
-            .contains(&&inside[..]);
-        }
-        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
-        name == GITIGNORE || name == OUTLASTIGNORE
+        let mut parts = path.rsplit(|&byte| byte == b'/');
+        matches!(parts.next(), Some(GITIGNORE | OUTLASTIGNORE | GIT)) && parts.all(|part| part != GIT)
     }
 
     /// Files that are not in directories that count and whose change can change what counts. Some are not there.
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
-        let mut files = self.above.around.files();
-        let mut dir = self.root.clone();
-        for _ in 0..std::iter::successors(self.above.parent.as_ref(), |node| node.parent.as_ref()).count() {
-            dir.pop();
-            files.push(dir.join(OsStr::from_bytes(GITIGNORE)));
-        }
-        for repository in lock(&self.inside).values().flatten() {
+        let begins = |dir: &PathBuf| dir.join(".git/HEAD");
+        let inside = lock(&self.inside);
+        let nowhere = inside.iter().filter(|(_, found)| found.is_none());
+        let mut files: Vec<_> = nowhere.map(|(dir, _)| begins(dir)).collect();
+        files.extend(self.without.iter().map(begins));
+        files.extend(self.outside.iter().map(|(path, _)| path.clone()));
+        for repository in inside.values().chain([&self.around]).flatten() {
             files.extend(repository.files().map(Path::to_owned));
         }
+        drop(inside);
+        files.extend(self.user().and_then(User::file).map(Path::to_owned));
         files.sort_unstable();
         files.dedup();
         files
     }
 
-    /// Whether what was read outside of directories is as it was: indexes, excludes and settings.
+    /// Whether there may be more [`Self::files`] than when this was asked last, because of a directory that was entered.
+    #[must_use]
+    pub fn found_more(&self) -> bool {
+        self.found.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether what was read outside of directories is as it was: indexes, excludes and settings, and where repositories
+    /// begin. It costs some system calls for each repository and each directory above the source.
     #[must_use]
     pub fn are_fresh(&self) -> bool {
-        self.above.around.is_fresh()
-            && lock(&self.inside)
-                .values()
-                .flatten()
-                .all(|repository| repository.is_fresh())
+        self.outside.iter().all(|(path, was)| stamp(path) == *was)
+            && self.user().is_none_or(User::is_fresh)
+            && self
+                .around
+                .as_ref()
+                .is_none_or(|repository| repository.is_fresh())
+            && !self.without.iter().any(|dir| Repository::is_at(dir))
+            && lock(&self.inside).iter().all(|(dir, found)| match found {
+                Some(repository) => repository.is_fresh(),
+                None => !Repository::is_at(dir),
+            })
     }
 
     /// Whether these, just opened, decide as those did wherever a directory's own files of patterns are the same. So an
-    /// index that was only refreshed need not lead to a look at everything. Repositories inside are read again first.
+    /// index that was only refreshed need not lead to a look at everything. Repositories inside are read again first, and
+    /// are known to these, too, when it is so.
     #[must_use]
     pub fn say_the_same(&self, before: &Self) -> bool {
         let above = match (&self.above.around, &before.above.around) {
@@ -353,16 +375,21 @@ impl Rules {
                 .map(|node| node.gitignore.clone())
                 .collect::<Vec<_>>()
         };
-        let inside = |path: &PathBuf, was: &Option<Arc<Repository>>| {
-            let now = Repository::at(path, &self.places, self.git_is_there);
-            match (&now, was) {
+        if !above || lists(self) != lists(before) {
+            return false;
+        }
+        let known = lock(&before.inside).clone();
+        for (dir, was) in known {
+            let now = self.repository_in(&dir);
+            let same = match (&now, &was) {
                 (Some(now), Some(was)) => now.says_the_same(was),
                 (now, was) => now.is_none() == was.is_none(),
+            };
+            if !same {
+                return false;
             }
-        };
-        above
-            && lists(self) == lists(before)
-            && lock(&before.inside).iter().all(|(path, was)| inside(path, was))
+        }
+        true
     }
 
     /// Rules that could not be read so far.
@@ -376,18 +403,33 @@ impl Rules {
         self.above.path.len()
     }
 
+    /// The user's settings where no repository has a say.
+    fn user(&self) -> Option<&User> {
+        match &self.above.around {
+            Around::None(user) => Some(user),
+            Around::Repository(..) => None,
+        }
+    }
+
     fn repository_at(&self, path: &[u8]) -> Option<Arc<Repository>> {
         let dir = self
             .root
             .join(OsStr::from_bytes(path.strip_suffix(b"/").unwrap_or(path)));
-        if let Some(known) = lock(&self.inside).get(&dir) {
+        self.repository_in(&dir)
+    }
+
+    /// The repository that begins at this directory below the source.
+    fn repository_in(&self, dir: &Path) -> Option<Arc<Repository>> {
+        if let Some(known) = lock(&self.inside).get(dir) {
             return known.clone();
         }
-        let found = Repository::at(&dir, &self.places, self.git_is_there).map(Arc::new);
+        let found = Repository::at(dir, &self.places, self.git_is_there).map(Arc::new);
         if let Some(problem) = found.as_ref().and_then(|repository| repository.problem.clone()) {
-            self.report(path.to_vec(), problem);
+            let path = dir.strip_prefix(&self.root).unwrap_or(dir);
+            self.report(path.as_os_str().as_bytes().to_vec(), problem);
         }
-        lock(&self.inside).insert(dir, found.clone());
+        lock(&self.inside).insert(dir.to_owned(), found.clone());
+        self.found.store(true, Ordering::Relaxed);
         found
     }
 
@@ -496,20 +538,11 @@ impl Around {
             Self::Repository(repository, _) => repository.user.fold,
         }
     }
+}
 
-    fn is_fresh(&self) -> bool {
-        match self {
-            Self::None(user) => user.is_fresh(),
-            Self::Repository(repository, _) => repository.is_fresh(),
-        }
-    }
-
-    fn files(&self) -> Vec<PathBuf> {
-        match self {
-            Self::None(user) => user.file().map(Path::to_owned).into_iter().collect(),
-            Self::Repository(repository, _) => repository.files().map(Path::to_owned).collect(),
-        }
-    }
+fn stamped(path: PathBuf) -> (PathBuf, Stamp) {
+    let stamp = stamp(&path);
+    (path, stamp)
 }
 
 /// Reads a file of patterns in a directory. Git does not follow a symlink there either. What is not there is empty.

@@ -2,7 +2,8 @@
 //! whoever waits; nothing here blocks for longer than it takes to look something up.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
+    ffi::OsString,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -17,7 +18,6 @@ use outlast_tree::{RelPath, Table, order};
 use tokio::sync::Notify;
 
 use super::{Heard, why};
-use crate::rules::{GITIGNORE, OUTLASTIGNORE};
 
 /// Paths that are kept until somebody asks for them. Looking at everything is about as cheap as looking at more.
 const MOST: usize = 10_000;
@@ -47,7 +47,8 @@ struct State {
     root: bool,
     /// Directories below it that are.
     below: Table<()>,
-    git: Vec<GitDir>,
+    /// Directories with files that decide what counts.
+    git: HashMap<PathBuf, Place>,
     /// Directories that were moved or removed and may be watched still, under the path they had.
     stale: Vec<PathBuf>,
     /// Events were lost, and with them what became of watches; or the watcher is not worth waiting for.
@@ -56,19 +57,18 @@ struct State {
     steps: (usize, Option<Instant>),
 }
 
-/// A directory of a repository, or its `info`.
-#[derive(Debug)]
-struct GitDir {
-    path: PathBuf,
-    /// The file in it that matters.
-    file: &'static str,
+/// A directory of a repository, for example, or its `info`.
+#[derive(Debug, Default)]
+struct Place {
+    /// What in it matters.
+    names: HashSet<OsString>,
     watched: bool,
 }
 
 impl Ears {
-    pub(super) fn new(root: &Path, git: Vec<PathBuf>) -> Self {
+    pub(super) fn new(root: &Path, git: &[(PathBuf, OsString)]) -> Self {
         let state = State {
-            git: git_dirs(git),
+            git: by_dir(git),
             ..State::default()
         };
         Self {
@@ -82,7 +82,7 @@ impl Ears {
     pub(super) fn after(old: &Self) -> Self {
         let mut from = old.lock();
         let mut git = std::mem::take(&mut from.git);
-        git.iter_mut().for_each(|dir| dir.watched = false);
+        git.values_mut().for_each(|place| place.watched = false);
         let state = State {
             paths: std::mem::take(&mut from.paths),
             rules: from.rules,
@@ -235,39 +235,56 @@ impl Ears {
         usize::from(state.root) + state.below.len()
     }
 
-    /// Takes other repositories: which directories are not to be watched for their sake any more.
-    pub(super) fn set_git(&self, git: Vec<PathBuf>) -> Vec<PathBuf> {
+    /// Takes other files that decide what counts: which directories are not to be watched for their sake any more.
+    pub(super) fn set_git(&self, git: &[(PathBuf, OsString)]) -> Vec<PathBuf> {
         let mut state = self.lock();
-        let mut old = std::mem::replace(&mut state.git, git_dirs(git));
-        for dir in &mut state.git {
-            dir.watched = old.iter().any(|old| old.watched && old.path == dir.path);
+        let old = std::mem::replace(&mut state.git, by_dir(git));
+        let mut is_new = false;
+        for (path, place) in &mut state.git {
+            if let Some(old) = old.get(path) {
+                place.watched = old.watched;
+                is_new |= !place.names.is_subset(&old.names);
+            }
         }
-        old.retain(|old| old.watched && !state.git.iter().any(|dir| dir.path == old.path));
         let is_watched = |path: &Path| {
             path.strip_prefix(&self.root)
                 .is_ok_and(|below| state.is_watched(below.as_os_str().as_bytes()))
         };
-        old.retain(|old| !is_watched(&old.path));
-        old.into_iter().map(|old| old.path).collect()
+        let dropped = old
+            .into_iter()
+            .filter(|(path, old)| old.watched && !state.git.contains_key(path) && !is_watched(path))
+            .map(|(path, _)| path)
+            .collect();
+        drop(state);
+        if is_new {
+            self.doubt_rules();
+        }
+        dropped
     }
 
-    /// Directories of repositories that are not watched, and are about to be.
+    /// Directories of such files that are not watched, and are about to be.
     pub(super) fn missing_git(&self) -> Vec<PathBuf> {
         let mut state = self.lock();
-        let missing = state.git.iter_mut().filter(|dir| !dir.watched);
+        let missing = state.git.iter_mut().filter(|(_, place)| !place.watched);
         missing
-            .map(|dir| {
-                dir.watched = true;
-                dir.path.clone()
+            .map(|(path, place)| {
+                place.watched = true;
+                path.clone()
             })
             .collect()
     }
 
     /// One of them could not be watched.
     pub(super) fn missed_git(&self, path: &Path) {
-        for dir in &mut self.lock().git {
-            dir.watched &= dir.path != path;
+        if let Some(place) = self.lock().git.get_mut(path) {
+            place.watched = false;
         }
+    }
+
+    /// What decides what counts may have changed without being heard.
+    pub(super) fn doubt_rules(&self) {
+        self.lock().rules = true;
+        self.told.notify_one();
     }
 
     /// Nothing that holds the lock can leave what it guards half changed.
@@ -288,9 +305,6 @@ impl State {
         if !was_watched && (path.is_empty() || !self.is_watched(parent(path))) {
             return false;
         }
-        if matches!(name(path), GITIGNORE | OUTLASTIGNORE | b".git") {
-            self.rules = true;
-        }
         if self.everything.is_none() && !self.paths.contains(path) {
             if self.paths.len() < MOST {
                 self.paths.insert(path.to_vec());
@@ -302,17 +316,17 @@ impl State {
         true
     }
 
-    /// Of something in the directory of a repository. Whether there is something to be told.
+    /// Of something that may decide what counts. Whether there is something to be told.
     fn hear_git(&mut self, path: &Path, is_other: bool) -> bool {
         let mut matters = false;
-        for dir in &mut self.git {
-            if is_other && path == dir.path {
-                if std::mem::take(&mut dir.watched) {
-                    self.stale.push(dir.path.clone());
-                }
-                matters = true;
+        if is_other && let Some(place) = self.git.get_mut(path) {
+            if std::mem::take(&mut place.watched) {
+                self.stale.push(path.to_owned());
             }
-            matters |= path.parent() == Some(&dir.path) && path.file_name() == Some(dir.file.as_ref());
+            matters = true;
+        }
+        if let (Some(dir), Some(name)) = (path.parent(), path.file_name()) {
+            matters |= self.git.get(dir).is_some_and(|place| place.names.contains(name));
         }
         self.rules |= matters;
         matters
@@ -363,19 +377,16 @@ impl State {
     }
 
     fn is_git(&self, path: &Path) -> bool {
-        self.git.iter().any(|dir| dir.watched && dir.path == *path)
+        self.git.get(path).is_some_and(|place| place.watched)
     }
 }
 
-fn git_dirs(git: Vec<PathBuf>) -> Vec<GitDir> {
-    let dir = |path, file| GitDir {
-        path,
-        file,
-        watched: false,
-    };
-    git.into_iter()
-        .flat_map(|path| [dir(path.join("info"), "exclude"), dir(path, "index")])
-        .collect()
+fn by_dir(git: &[(PathBuf, OsString)]) -> HashMap<PathBuf, Place> {
+    let mut places = HashMap::<_, Place>::new();
+    for (dir, name) in git {
+        places.entry(dir.clone()).or_default().names.insert(name.clone());
+    }
+    places
 }
 
 fn absolute(root: &Path, path: &[u8]) -> PathBuf {
@@ -386,12 +397,6 @@ fn parent(path: &[u8]) -> &[u8] {
     path.iter()
         .rposition(|&byte| byte == b'/')
         .map_or(b"", |at| &path[..at])
-}
-
-fn name(path: &[u8]) -> &[u8] {
-    path.iter()
-        .rposition(|&byte| byte == b'/')
-        .map_or(path, |at| &path[at + 1..])
 }
 
 #[cfg(test)]
@@ -434,7 +439,7 @@ mod tests {
 
     #[test]
     fn no_more_paths_are_kept_than_can_be_looked_at_one_by_one() {
-        let ears = Ears::new(Path::new("/source"), Vec::new());
+        let ears = Ears::new(Path::new("/source"), &[]);
         ears.expect(b"");
         let changed = |name: usize| {
             let event = Event::new(EventKind::Any).add_path(PathBuf::from(format!("/source/{name}")));
@@ -454,7 +459,7 @@ mod tests {
     #[test]
     fn when_many_watched_directories_go_a_new_watcher_is_asked_for() {
         let gone = |count: usize, of: usize| {
-            let ears = Ears::new(Path::new("/source"), Vec::new());
+            let ears = Ears::new(Path::new("/source"), &[]);
             ears.expect(b"");
             for name in 0..of {
                 ears.expect(format!("{name:05}").as_bytes());
@@ -477,10 +482,14 @@ mod tests {
     #[test]
     fn what_was_heard_before_is_kept_for_a_new_watcher() {
         let root = Path::new("/source");
-        let old = Ears::new(root, vec!["/source/.git".into()]);
+        let files = ["/source/.git", "/source/.git/info"].map(|dir| (PathBuf::from(dir), "index".into()));
+        let old = Ears::new(root, &files);
+        assert_eq!(old.missing_git().len(), 2);
+        assert_eq!(old.missing_git().len(), 0);
         let mut state = old.lock();
         state.root = true;
-        state.git[0].watched = true;
+        assert!(state.hear_git(Path::new("/source/.git/index"), false));
+        assert!(!state.hear_git(Path::new("/source/.git/HEAD"), false));
         assert!(state.hear(root, b".gitignore", false));
         drop(state);
         let new = Ears::after(&old);

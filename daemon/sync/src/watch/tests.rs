@@ -340,15 +340,33 @@ async fn the_watches_are_those_that_were_asked_for() {
 }
 
 #[tokio::test]
-async fn what_decides_what_counts_is_rules() {
-    let mut bed = Bed::new(&["a", "a/b"]);
-    for path in ["a/b/.gitignore", ".outlastignore"] {
-        fs::write(bed.at(path), "*.o").unwrap();
-        bed.next_rules().await;
-        bed.hear(&[path]).await;
+async fn files_that_decide_what_counts_are_rules_wherever_they_are() {
+    let mut bed = Bed::new(&["a"]);
+    let outside = bed.top.parent().unwrap().to_owned();
+    fs::write(outside.join("real"), "").unwrap();
+    symlink("real", outside.join("link")).unwrap();
+    let files = ["ignore", "no/where/config", "link"].map(|name| outside.join(name));
+    bed.watch.set_git(files.to_vec()).unwrap();
+    assert_eq!(bed.hear_all().await, set([RULES]), "nobody heard of them before");
+    bed.watch.set_git(files.to_vec()).unwrap();
+    fs::write(outside.join("other"), "").unwrap();
+    assert_eq!(bed.hear_all().await, set([]));
+    for name in ["ignore", "real", "no"] {
+        match name {
+            "no" => fs::create_dir(outside.join(name)).unwrap(),
+            _ => fs::write(outside.join(name), "*.o").unwrap(),
+        }
+        assert_eq!(bed.hear_all().await, set([RULES]), "{name}");
     }
-    fs::create_dir(bed.at("a/.git")).unwrap();
-    bed.next_rules().await;
+    fs::create_dir(outside.join("no/where")).unwrap();
+    bed.watch.set_git(files.to_vec()).unwrap();
+    bed.hear_all().await;
+    fs::write(outside.join("no/where/config"), "").unwrap();
+    assert_eq!(bed.hear_all().await, set([RULES]));
+    bed.watch.set_git(Vec::new()).unwrap();
+    bed.hear_all().await;
+    fs::write(outside.join("ignore"), "").unwrap();
+    assert_eq!(bed.hear_all().await, set([]));
 }
 
 /// Lets git work in the source, without anything of its user.
@@ -368,10 +386,8 @@ async fn the_index_and_the_excludes_of_a_repository_are_rules() {
     let mut bed = Bed::new(&[]);
     git(&bed.top, &["init", "-q"]);
     fs::write(bed.at("f"), "").unwrap();
-    bed.next_rules().await;
-    bed.watch
-        .set_git(vec![bed.at(".git"), bed.at("not/there")])
-        .unwrap();
+    let files = [".git/index", ".git/info/exclude", "not/there/index"].map(|name| bed.at(name));
+    bed.watch.set_git(files.to_vec()).unwrap();
     bed.hear_all().await;
     git(&bed.top, &["add", "f"]);
     bed.next_rules().await;
@@ -401,7 +417,7 @@ async fn the_index_and_the_excludes_of_a_repository_are_rules() {
 #[tokio::test]
 async fn a_repository_that_counts_itself_is_told_as_paths_too() {
     let mut bed = Bed::new(&[".git", ".git/info"]);
-    bed.watch.set_git(vec![bed.at(".git")]).unwrap();
+    bed.watch.set_git(vec![bed.at(".git/index")]).unwrap();
     fs::write(bed.at(".git/index"), "").unwrap();
     bed.next_rules().await;
     bed.hear(&[".git/index"]).await;

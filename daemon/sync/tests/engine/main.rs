@@ -11,3 +11,4 @@ mod bed;
 mod copies;
 mod halts;
 mod returns;
+mod rules;
