@@ -49,6 +49,7 @@ async fn a_source_becomes_a_repository() {
 async fn a_repository_comes_up_above_the_source() {
     let mut bed = Bed::new();
     bed.write("a.log", "a");
+    bed.write("a.txt", "a");
     bed.start();
     bed.flush().await;
     bed.wait_state(State::Watching).await;
