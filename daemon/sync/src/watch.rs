@@ -56,11 +56,11 @@ impl Watch {
     ///
     /// # Errors
     /// One sentence on why nothing can be watched, with what helps.
-    pub fn new(root: &Path, also: Vec<PathBuf>) -> Result<Self, String> {
+    pub fn new(root: &Path, files: &[PathBuf]) -> Result<Self, String> {
         let root = root
             .canonicalize()
             .map_err(|error| format!("{root:?} cannot be watched: {error}"))?;
-        let ears = Arc::new(Ears::new(&root, &places(&also)));
+        let ears = Arc::new(Ears::new(&root, &places(files)));
         let watcher = watcher(&ears)?;
         let mut watch = Self { root, watcher, ears };
         watch.watch_git()?;
@@ -124,9 +124,9 @@ impl Watch {
     ///
     /// # Errors
     /// As [`Self::set`].
-    pub fn set_git(&mut self, also: Vec<PathBuf>) -> Result<(), String> {
+    pub fn set_git(&mut self, files: &[PathBuf]) -> Result<(), String> {
         self.drop_stale();
-        for path in self.ears.set_git(&places(&also)) {
+        for path in self.ears.set_git(&places(files)) {
             self.unwatch(&path);
         }
         self.watch_git()

@@ -4,7 +4,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
@@ -174,7 +173,7 @@ impl Source {
 
     fn watch_files(&mut self, rules: &Rules) {
         if let Watching::Events(watch) = &mut self.watching
-            && let Err(why) = watch.set_git(rule_dirs(rules))
+            && let Err(why) = watch.set_git(&rules.files())
         {
             self.watching = Watching::Polling(why);
         }
@@ -339,7 +338,7 @@ impl Source {
     /// Watches all directories that count. Gives whether something is watched that was not before.
     fn watch_all(&mut self, rules: &Rules, scan: &Scan) -> bool {
         if matches!(self.watching, Watching::Not) {
-            self.watching = match Watch::new(&self.config.source, rule_dirs(rules)) {
+            self.watching = match Watch::new(&self.config.source, &rules.files()) {
                 Ok(watch) => Watching::Events(watch),
                 Err(why) => Watching::Polling(why),
             };
@@ -348,7 +347,7 @@ impl Source {
             return false;
         };
         let dirs = std::iter::once(&b""[..]).chain(scan.dirs.iter().map(RelPath::as_bytes));
-        let watched = watch.set_git(rule_dirs(rules));
+        let watched = watch.set_git(&rules.files());
         match watched.and_then(|()| watch.set(dirs)) {
             Ok(added) => added > 0,
             Err(why) => {
@@ -387,11 +386,6 @@ impl Source {
 /// Whether no file is left of those that are there.
 fn empties(plan: &Plan, there: u64) -> bool {
     plan.files == 0 && plan.deletions >= there
-}
-
-/// Files outside of the directories that count that decide what does.
-fn rule_dirs(rules: &Rules) -> Vec<PathBuf> {
-    rules.files()
 }
 
 /// What to look at for these paths. None: everything.

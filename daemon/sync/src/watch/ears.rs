@@ -413,7 +413,7 @@ mod tests {
         fs::create_dir(dir.path().join("a")).unwrap();
         let limit = fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
         let limit: usize = limit.trim().parse().unwrap();
-        let mut watch = Watch::new(dir.path(), Vec::new()).unwrap();
+        let mut watch = Watch::new(dir.path(), &[]).unwrap();
         let dirs = [&b""[..], b"a"];
         assert_eq!(watch.set(dirs.into_iter()), Ok(2));
         // Nobody hears for a while. A write is three events, and of several that are the same only one is kept.

@@ -36,7 +36,7 @@ impl Bed {
         for dir in dirs {
             fs::create_dir_all(top.join(dir)).unwrap();
         }
-        let mut watch = Watch::new(&top, Vec::new()).unwrap();
+        let mut watch = Watch::new(&top, &[]).unwrap();
         let all = [""].iter().chain(dirs).map(|dir| dir.as_bytes());
         assert_eq!(watch.set(all), Ok(dirs.len() + 1));
         Self {
@@ -346,9 +346,9 @@ async fn files_that_decide_what_counts_are_rules_wherever_they_are() {
     fs::write(outside.join("real"), "").unwrap();
     symlink("real", outside.join("link")).unwrap();
     let files = ["ignore", "no/where/config", "link"].map(|name| outside.join(name));
-    bed.watch.set_git(files.to_vec()).unwrap();
+    bed.watch.set_git(&files).unwrap();
     assert_eq!(bed.hear_all().await, set([RULES]), "nobody heard of them before");
-    bed.watch.set_git(files.to_vec()).unwrap();
+    bed.watch.set_git(&files).unwrap();
     fs::write(outside.join("other"), "").unwrap();
     assert_eq!(bed.hear_all().await, set([]));
     for name in ["ignore", "real", "no"] {
@@ -359,11 +359,11 @@ async fn files_that_decide_what_counts_are_rules_wherever_they_are() {
         assert_eq!(bed.hear_all().await, set([RULES]), "{name}");
     }
     fs::create_dir(outside.join("no/where")).unwrap();
-    bed.watch.set_git(files.to_vec()).unwrap();
+    bed.watch.set_git(&files).unwrap();
     bed.hear_all().await;
     fs::write(outside.join("no/where/config"), "").unwrap();
     assert_eq!(bed.hear_all().await, set([RULES]));
-    bed.watch.set_git(Vec::new()).unwrap();
+    bed.watch.set_git(&[]).unwrap();
     bed.hear_all().await;
     fs::write(outside.join("ignore"), "").unwrap();
     assert_eq!(bed.hear_all().await, set([]));
@@ -387,7 +387,7 @@ async fn the_index_and_the_excludes_of_a_repository_are_rules() {
     git(&bed.top, &["init", "-q"]);
     fs::write(bed.at("f"), "").unwrap();
     let files = [".git/index", ".git/info/exclude", "not/there/index"].map(|name| bed.at(name));
-    bed.watch.set_git(files.to_vec()).unwrap();
+    bed.watch.set_git(&files).unwrap();
     bed.hear_all().await;
     git(&bed.top, &["add", "f"]);
     bed.next_rules().await;
@@ -408,7 +408,7 @@ async fn the_index_and_the_excludes_of_a_repository_are_rules() {
     }
     fs::write(bed.at(".git/info/exclude"), "*.a").unwrap();
     bed.next_rules().await;
-    bed.watch.set_git(Vec::new()).unwrap();
+    bed.watch.set_git(&[]).unwrap();
     bed.hear_all().await;
     git(&bed.top, &["rm", "-q", "--cached", "f"]);
     assert_eq!(bed.hear_all().await, set([]));
@@ -417,7 +417,7 @@ async fn the_index_and_the_excludes_of_a_repository_are_rules() {
 #[tokio::test]
 async fn a_repository_that_counts_itself_is_told_as_paths_too() {
     let mut bed = Bed::new(&[".git", ".git/info"]);
-    bed.watch.set_git(vec![bed.at(".git/index")]).unwrap();
+    bed.watch.set_git(&[bed.at(".git/index")]).unwrap();
     fs::write(bed.at(".git/index"), "").unwrap();
     bed.next_rules().await;
     bed.hear(&[".git/index"]).await;
@@ -427,7 +427,7 @@ async fn a_repository_that_counts_itself_is_told_as_paths_too() {
     fs::write(bed.at(".git/index"), "new").unwrap();
     bed.next_rules().await;
     bed.watch.add(&[rel(".git")]).unwrap();
-    bed.watch.set_git(Vec::new()).unwrap();
+    bed.watch.set_git(&[]).unwrap();
     bed.hear_all().await;
     fs::write(bed.at(".git/index"), "newer").unwrap();
     assert_eq!(bed.hear(&[".git/index"]).await, set([".git/index"]));
@@ -478,7 +478,7 @@ fn with_twenty_watches() {
     for dir in &dirs {
         fs::create_dir(keep.path().join(OsStr::from_bytes(dir))).unwrap();
     }
-    let mut watch = Watch::new(keep.path(), Vec::new()).unwrap();
+    let mut watch = Watch::new(keep.path(), &[]).unwrap();
     assert_eq!(watch.add(&dirs[..20]), Ok(20));
     let refused = watch.add(&dirs[20..21]).unwrap_err();
     assert!(refused.contains("raise fs.inotify.max_user_watches"), "{refused}");
