@@ -32,7 +32,10 @@ impl Table {
         peer: Option<(&str, f64)>,
         promise: &Promise,
     ) {
-        let ratio = peer.map(|(_, theirs)| ours / theirs);
+        // Nothing is no measure.
+        let ratio = peer
+            .filter(|(_, theirs)| *theirs != 0.0)
+            .map(|(_, theirs)| ours / theirs);
         let (promised, kept) = match *promise {
             Promise::Ratio(most) => (format!("≤ {most}x"), ratio.map(|ratio| ratio <= most)),
             Promise::Above(most) => (
