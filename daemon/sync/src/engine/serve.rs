@@ -33,7 +33,7 @@ use crate::{
 
 /// What changes within this time of the first change belongs together: an editor that saves by rename, a file that is
 /// emptied and then written.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(1);
 /// As long as more comes, it is waited for this long.
 const GATHER_MOST: Duration = Duration::from_millis(20);
 /// Changes that go on are gathered for longer each time, up to this.
