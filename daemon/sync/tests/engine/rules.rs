@@ -1,6 +1,6 @@
 //! What decides what counts changes while a sync is at work.
 
-use std::{fs, path::Path, process::Command as Program};
+use std::{fs, os::unix::fs::symlink, path::Path, process::Command as Program};
 
 use outlast_sync::engine::State;
 
@@ -176,7 +176,7 @@ async fn settings_and_global_patterns_are_heard() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_that_turn_out_stale_at_a_save_hold_everywhere() {
+async fn patterns_that_change_together_with_the_index_hold_everywhere() {
     let mut bed = Bed::new();
     git(&bed, &bed.source(""), &["init", "-q"]);
     bed.write(".gitignore", "*.log\n");
@@ -201,4 +201,30 @@ async fn rules_that_turn_out_stale_at_a_save_hold_everywhere() {
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_turn_out_stale_at_a_save_hold_everywhere() {
+    let mut bed = Bed::new();
+    let home = bed.path().join("home");
+    for (dir, patterns) in [("one", "*.one\n"), ("two", "*.two\n")] {
+        fs::create_dir(home.join(dir)).unwrap();
+        fs::write(home.join(dir).join("mine"), patterns).unwrap();
+    }
+    symlink("one", home.join("link")).unwrap();
+    fs::write(home.join(".gitconfig"), "[core]\n\texcludesFile = ~/link/mine\n").unwrap();
+    bed.write("dir/a.one", "a");
+    bed.write("dir/a.two", "a");
+    bed.start();
+    bed.flush().await;
+    bed.wait_state(State::Watching).await;
+    assert!(!bed.target("dir/a.one").exists() && bed.target("dir/a.two").exists());
+    // Of a directory in the middle of a path that is another one now, nothing is heard.
+    fs::remove_file(home.join("link")).unwrap();
+    symlink("two", home.join("link")).unwrap();
+    bed.write("saved", "s");
+    bed.wait_disk("all of it", || {
+        bed.target("saved").exists() && bed.target("dir/a.one").exists() && !bed.target("dir/a.two").exists()
+    })
+    .await;
 }
