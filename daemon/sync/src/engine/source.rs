@@ -216,7 +216,7 @@ impl Source {
             Wanted::Paths(paths) => scope(paths, copy),
         };
         let (mut scan, again) = match &scope {
-            None => self.look_at_all(&root, &rules, stop),
+            None => self.look_at_all(&root, &rules, copy, stop),
             Some(scope) => self.look_at_some(&root, &rules, scope, stop),
         };
         self.watch_rules(&rules);
@@ -306,10 +306,16 @@ impl Source {
     }
 
     /// Looks until nothing is found that was not watched before: what changed there before it was watched is seen then.
-    fn look_at_all(&mut self, root: &Root, rules: &Rules, stop: &AtomicBool) -> (Scan, bool) {
+    fn look_at_all(&mut self, root: &Root, rules: &Rules, copy: &Copy, stop: &AtomicBool) -> (Scan, bool) {
+        if matches!(self.watching, Watching::Not) {
+            // What the host has is most likely what is here: once it is watched, one look is enough.
+            let known = copy.entries().iter();
+            let dirs = known.filter(|(_, entry)| entry.kind == Kind::Dir);
+            self.watch_all(rules, dirs.map(|(path, _)| path));
+        }
         let mut scan = scan::scan(root, rules, stop, &|_| {});
         for _ in 0..LOOKS {
-            if scan.stopped || !self.watch_all(rules, &scan) {
+            if scan.stopped || !self.watch_all(rules, scan.dirs.iter().map(RelPath::as_bytes)) {
                 return (scan, false);
             }
             scan = scan::scan(root, rules, stop, &|_| {});
@@ -335,8 +341,8 @@ impl Source {
         (scan, true)
     }
 
-    /// Watches all directories that count. Gives whether something is watched that was not before.
-    fn watch_all(&mut self, rules: &Rules, scan: &Scan) -> bool {
+    /// Watches the source, these directories in it and no others. Gives whether something is watched that was not before.
+    fn watch_all<'a>(&mut self, rules: &Rules, dirs: impl Iterator<Item = &'a [u8]>) -> bool {
         if matches!(self.watching, Watching::Not) {
             self.watching = match Watch::new(&self.config.source, &rules.files()) {
                 Ok(watch) => Watching::Events(watch),
@@ -346,7 +352,7 @@ impl Source {
         let Watching::Events(watch) = &mut self.watching else {
             return false;
         };
-        let dirs = std::iter::once(&b""[..]).chain(scan.dirs.iter().map(RelPath::as_bytes));
+        let dirs = std::iter::once(&b""[..]).chain(dirs);
         let watched = watch.set_git(&rules.files());
         match watched.and_then(|()| watch.set(dirs)) {
             Ok(added) => added > 0,
