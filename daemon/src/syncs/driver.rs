@@ -13,7 +13,7 @@ use std::{sync::Arc, time::SystemTime};
 use outlast_client::v1::Error;
 use outlast_model::{
     admission::{self, sync::Wanted},
-    sync::{Reset, Sync},
+    sync::{Reset, Sync, SyncState},
 };
 use outlast_store::Request;
 use outlast_sync::engine::{self, Refused, State};
@@ -42,6 +42,9 @@ const WRITE_EVERY: Duration = Duration::from_millis(500);
 
 /// When figures are written again that could not be: a full disk is mended by people.
 const WRITE_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often memory is given back, at most.
+const TRIM_EVERY: Duration = Duration::from_secs(10);
 
 /// How long an engine may take to hear a command; it only has to put it aside.
 const HEARD_WITHIN: Duration = Duration::from_secs(5);
@@ -101,6 +104,8 @@ pub(super) struct Driver {
     write_at: Option<Instant>,
     /// When anything was written last.
     written_at: Option<Instant>,
+    /// When memory was given back last.
+    trimmed_at: Option<Instant>,
     backoff: Backoff,
     /// Flushes that the engine is through with.
     flushed: mpsc::Receiver<Flushed>,
@@ -145,6 +150,7 @@ impl Driver {
             shown: engine::View::default(),
             write_at: None,
             written_at: None,
+            trimmed_at: None,
             backoff: Backoff::default(),
             flushed,
             through,
@@ -210,6 +216,7 @@ impl Driver {
     /// Takes in what the engine shows.
     async fn take(&mut self) {
         self.shown = self.engine.view.borrow_and_update().clone();
+        let was = self.sync.seen.state;
         let seen = judge::seen(&self.sync, &self.shown);
         let news = seen.is_news(&self.sync.seen);
         let routine = judge::is_routine(self.sync.seen.state) && judge::is_routine(seen.state);
@@ -225,6 +232,7 @@ impl Driver {
             self.sync.occupied = false;
         }
         self.show();
+        self.trim(was);
         // That an engine begins is nothing to keep: what was seen last still is.
         if self.shown.state == State::Starting {
             return;
@@ -237,6 +245,16 @@ impl Driver {
             self.write_at = Some(rested);
         } else if changed && self.write_at.is_none() {
             self.write_at = Some(now + WRITE_EVERY);
+        }
+    }
+
+    /// Gives memory back once everything is there: looking at it all and sending it takes more than waiting does.
+    fn trim(&mut self, was: SyncState) {
+        let is_over = self.shown.state == State::Watching && was != SyncState::Watching;
+        if is_over && self.trimmed_at.is_none_or(|at| at.elapsed() > TRIM_EVERY) {
+            self.trimmed_at = Some(Instant::now());
+            // It takes some milliseconds, and nobody waits for it.
+            drop(tokio::task::spawn_blocking(crate::sys::give_memory_back));
         }
     }
 

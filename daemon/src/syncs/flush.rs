@@ -70,7 +70,11 @@ async fn flush(
         tokio::select! {
             biased;
             answer = answered(&mut flushed) => match answer {
-                Some(Ok(())) => return Ok(syncs.message(&view.borrow().sync)),
+                Some(Ok(())) => {
+                    // Not under the lock of the view, which making the message takes again.
+                    let now = Arc::clone(&view.borrow());
+                    return Ok(syncs.message(&now.sync));
+                }
                 Some(Err(refused)) => return Err(failed(sync, &refused)),
                 // Its engine was replaced; or the sync is gone, which asking again tells.
                 None => ask_at = Some(Instant::now() + backoff.pause()),

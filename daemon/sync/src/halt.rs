@@ -50,8 +50,6 @@ enum Stands {
     Held { all: bool },
     /// Somebody did. Nothing was deleted since.
     Confirmed { all: bool },
-    /// Somebody did, and these were deleted last.
-    Passing(Instant),
 }
 
 impl Deletions {
@@ -101,7 +99,8 @@ impl Deletions {
                 return Verdict::TooMany { files, of: window.of };
             }
             Stands::Counting(_) | Stands::Held { .. } => window.stands = Stands::Counting(now),
-            Stands::Confirmed { .. } | Stands::Passing(_) => window.stands = Stands::Passing(now),
+            // These were confirmed, and nothing that comes after them.
+            Stands::Confirmed { .. } => self.window = None,
         }
         Verdict::Fine
     }
@@ -124,11 +123,11 @@ impl Deletions {
                 window.stands = held;
                 Verdict::Emptied { of: files_there }
             }
-            Stands::Confirmed { all: true } | Stands::Passing(_) => Verdict::Fine,
+            Stands::Confirmed { all: true } => Verdict::Fine,
         }
     }
 
-    /// Lets pass what belongs to the deletions that were last held, until none come any more. When none are held, nothing is
+    /// Lets pass what is asked for next, which is what was held with what came to it since. When nothing is held, nothing is
     /// allowed in advance.
     pub fn confirm(&mut self) {
         if let Some(window) = &mut self.window
@@ -140,7 +139,7 @@ impl Deletions {
 
     fn end_if_quiet(&mut self, now: Instant) {
         let ended = self.window.as_ref().is_some_and(|window| match window.stands {
-            Stands::Counting(last) | Stands::Passing(last) => now.saturating_duration_since(last) > QUIET,
+            Stands::Counting(last) => now.saturating_duration_since(last) > QUIET,
             Stands::Held { .. } | Stands::Confirmed { .. } => false,
         });
         if ended {
@@ -237,13 +236,8 @@ mod tests {
             deletions.judge(after(start, 9000), 100, 0, 250, &LIMITS),
             Verdict::Fine
         );
-        // More of the same belongs to it.
-        assert_eq!(
-            deletions.judge(after(start, 9009), 150, 0, 150, &LIMITS),
-            Verdict::Fine
-        );
-        // Something new does not.
-        let verdict = deletions.judge(after(start, 9020), 300, 0, 300, &LIMITS);
+        // What comes then was not.
+        let verdict = deletions.judge(after(start, 9001), 300, 0, 300, &LIMITS);
         assert_eq!(verdict, Verdict::TooMany { files: 300, of: 300 });
     }
 
@@ -370,23 +364,6 @@ mod tests {
                 there -= count;
             }
             assert_eq!(all_fine, together == Verdict::Fine);
-        }
-
-        #[test]
-        fn what_was_confirmed_passes_up_to_the_next_pause(
-            portions in vec((0..=10_000_u64, 1..100_u64), 1..20), before in 0..100_000_u64,
-        ) {
-            let (start, limits) = (Instant::now(), Limits { deletions: 0, share: 0.0 });
-            let mut deletions = Deletions::new();
-            assert_eq!(deletions.judge(start, 5, 0, 9_000, &limits), Verdict::TooMany { files: 5, of: 9_000 });
-            deletions.confirm();
-            let mut now = start + Duration::from_millis(before);
-            for (wait, count) in portions {
-                assert_eq!(deletions.judge(now, count, 0, 9_000, &limits), Verdict::Fine);
-                now += Duration::from_millis(wait);
-            }
-            now += QUIET + Duration::from_millis(1);
-            assert_eq!(deletions.judge(now, 1, 0, 9, &limits), Verdict::TooMany { files: 1, of: 9 });
         }
     }
 }

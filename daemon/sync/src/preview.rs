@@ -1,5 +1,5 @@
-//! What a sync would do, before there is one. Changes nothing, and reads no content: what has the size and kind it has
-//! here is likely the same, which the sync itself will find out.
+//! What a sync would do, before there is one. Changes nothing, and reads no content: a file that has the size, the time and
+//! the permissions it has here is taken for the same; the sync itself compares by content.
 
 use std::sync::atomic::AtomicBool;
 
@@ -44,9 +44,9 @@ pub struct Preview {
     pub files: u64,
     /// Bytes in them.
     pub bytes: u64,
-    /// There with the kind and size they have here.
+    /// There as they are here: files by size, time and permissions, links by what they say.
     pub same: Paths,
-    /// There and different.
+    /// There and different, as far as can be told without reading them.
     pub differ: Paths,
     /// There and not here.
     pub extra: Paths,
@@ -94,9 +94,8 @@ pub async fn preview(
         limit: ENTRIES,
     };
     let there = client.look_target(request).await?.into_inner();
-    let here = looking
-        .await
-        .map_err(|_panic| Status::internal("looking at the source ended early"))??;
+    let looked = looking.await;
+    let (root, here) = looked.map_err(|_panic| Status::internal("looking at the source ended early"))??;
     let mut preview = Preview {
         target: there.target.to_vec(),
         exists: there.exists,
@@ -116,7 +115,7 @@ pub async fn preview(
             None if kind(entry) == Kind::Dir => continue,
             None => &mut preview.extra,
             Some(seen) if seen.kind == Kind::Dir && kind(entry) == Kind::Dir => continue,
-            Some(seen) if is_likely_the_same(seen, entry) => &mut preview.same,
+            Some(seen) if is_likely_the_same(&root, &path, seen, entry) => &mut preview.same,
             Some(_) => &mut preview.differ,
         };
         paths.add(&path);
@@ -124,18 +123,26 @@ pub async fn preview(
     Ok(preview)
 }
 
-fn look(config: &Config) -> Result<Scan, PreviewError> {
+fn look(config: &Config) -> Result<(Root, Scan), PreviewError> {
     let root = Root::open(&config.source, None)?;
     let rules = Rules::open(&config.source, &config.rules, &config.places)?;
-    Ok(scan(&root, &rules, &AtomicBool::new(false), &|_| {}))
+    let scan = scan(&root, &rules, &AtomicBool::new(false), &|_| {});
+    Ok((root, scan))
 }
 
-fn is_likely_the_same(seen: &Seen, there: &LookEntry) -> bool {
-    let size = there.entry.as_ref().map_or(0, |entry| match kind(there) {
-        Kind::Link => entry.link.len() as u64,
-        _ => entry.size,
-    });
-    seen.kind == kind(there) && seen.key.size == size
+fn is_likely_the_same(root: &Root, path: &RelPath, seen: &Seen, there: &LookEntry) -> bool {
+    let Some(entry) = &there.entry else { return false };
+    if seen.kind != kind(there) {
+        return false;
+    }
+    match seen.kind {
+        Kind::Link => root.read_link(path).is_ok_and(|says| *says == *entry.link),
+        _ => {
+            seen.key.size == entry.size
+                && seen.key.mtime_ns == entry.mtime_ns
+                && u32::from(seen.mode) == entry.mode
+        }
+    }
 }
 
 fn kind(entry: &LookEntry) -> Kind {

@@ -206,7 +206,13 @@ impl Producer {
         for path in plan.first {
             self.remove(path)?;
         }
-        let mut puts = plan.puts.as_slice();
+        // What is large comes last: nothing small waits for it. Directories are never large, so they still come first.
+        let (large, small): (Vec<Put>, Vec<Put>) = plan
+            .puts
+            .into_iter()
+            .partition(|put| put.seen.kind == Kind::File && put.seen.key.size > LARGE);
+        let puts: Vec<Put> = small.into_iter().chain(large).collect();
+        let mut puts = puts.as_slice();
         while !puts.is_empty() {
             let (now, later) = puts.split_at(portion(puts));
             let mut contents = self.read(now);

@@ -41,6 +41,11 @@ const GATHER_WHILE_BUSY: Duration = Duration::from_millis(200);
 /// Or for so many times as long as the last look with all that came of it took, so that a large file which is always written
 /// to does not keep the machine busy with nothing else; at most for this long.
 const REST: (u32, Duration) = (4, Duration::from_secs(30));
+/// More deletions than this are not done before they are over for [`HOLD`] but at most after [`HOLD_MOST`], so that they are
+/// judged together and not when half of them is done.
+const FEW_DELETIONS: u64 = 3;
+const HOLD: Duration = Duration::from_millis(100);
+const HOLD_MOST: Duration = Duration::from_secs(2);
 /// What comes after such a pause is a first change again.
 const CALM_AFTER: Duration = Duration::from_secs(1);
 /// Changed paths that are kept; where there are more, everything is looked at.
@@ -89,6 +94,16 @@ enum Ended {
     Broke(tonic::Status),
 }
 
+/// What came of a look.
+enum Looked {
+    /// Nothing is to be sent.
+    Nothing,
+    /// Much is to be deleted, and there may be more of it.
+    Held,
+    /// It is being sent.
+    Begun(Pass),
+}
+
 /// What happens.
 enum Event {
     Stop,
@@ -105,6 +120,8 @@ enum Event {
 #[derive(Default)]
 struct Timers {
     gather: Option<(Instant, Instant)>,
+    /// Until when deletions are waited for.
+    hold: Option<Instant>,
     /// How long changes were gathered for last.
     pace: Duration,
     /// When the last look, with all that came of it, was over, and how long it took.
@@ -121,6 +138,10 @@ impl Timers {
     /// Something was heard, and there may be more of it.
     fn gather(&mut self) {
         let now = Instant::now();
+        if let Some(last) = self.hold {
+            self.gather = Some(((now + HOLD).min(last), last));
+            return;
+        }
         self.gather = Some(match self.gather {
             None => {
                 self.pace = match self.over {
@@ -134,6 +155,12 @@ impl Timers {
             }
             Some((at, last)) => ((now + GATHER).clamp(at, last), last),
         });
+    }
+
+    /// There may be more deletions.
+    fn hold(&mut self) {
+        self.hold = Some(Instant::now() + HOLD_MOST);
+        self.gather();
     }
 
     /// A look that began then is over, with all that came of it.
@@ -224,13 +251,16 @@ impl Engine {
                     next = Some(session::settle(false));
                 } else if self.is_due(session, &timers, now) {
                     timers.gather = None;
-                    match self.look(session).await {
+                    let held = timers.hold.take().is_some();
+                    match self.look(session, held).await {
                         // Nothing is to be sent, and somebody may wait for just that; no event tells them.
-                        Ok(None) if !stop.is_cancelled() => {
+                        Ok(Looked::Held) => timers.hold(),
+                        Ok(Looked::Nothing) if !stop.is_cancelled() => {
                             timers.over(now);
                             continue;
                         }
-                        Ok(begun) => *pass = begun,
+                        Ok(Looked::Nothing) => {}
+                        Ok(Looked::Begun(begun)) => *pass = Some(begun),
                         Err(Ended::Halted(halt)) => {
                             self.halt(halt);
                             return Ok(Next::GoOn);
@@ -355,7 +385,7 @@ impl Engine {
     }
 
     /// Looks at what is to be looked at, on another thread, and begins to send what came of it.
-    async fn look(&mut self, session: &Session) -> Result<Option<Pass>, Ended> {
+    async fn look(&mut self, session: &Session, held: bool) -> Result<Looked, Ended> {
         let began = Instant::now();
         let for_flush = self.flushes.are_asked();
         let all = self.everything || self.rules_changed || for_flush;
@@ -367,9 +397,10 @@ impl Engine {
             self.source.take(),
             self.copy.take().or_else(|| Some(Box::<Copy>::default())),
         ) else {
-            return Ok(None);
+            return Ok(Looked::Nothing);
         };
         let mut dirty = std::mem::take(&mut self.dirty);
+        let kept = (!all && !held).then(|| dirty.clone());
         (self.everything, self.rules_changed) = (false, false);
         let stop_looking = Arc::new(AtomicBool::new(false));
         let stop_there = Arc::clone(&stop_looking);
@@ -411,7 +442,13 @@ impl Engine {
         };
         if surveyed.stopped {
             self.everything = true;
-            return Ok(None);
+            return Ok(Looked::Nothing);
+        }
+        if let Some(kept) = kept
+            && surveyed.plan.deletions > FEW_DELETIONS
+        {
+            self.dirty.extend(kept);
+            return Ok(Looked::Held);
         }
         // What is not to be sent any more need not be sent again.
         self.forced
@@ -424,9 +461,9 @@ impl Engine {
             if for_flush {
                 self.flushes.sent(session.sent);
             }
-            return Ok(None);
+            return Ok(Looked::Nothing);
         }
-        Ok(Some(self.begin(surveyed, for_flush, began)))
+        Ok(Looked::Begun(self.begin(surveyed, for_flush, began)))
     }
 
     fn begin(&mut self, surveyed: Surveyed, for_flush: bool, began: Instant) -> Pass {
