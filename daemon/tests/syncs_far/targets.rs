@@ -209,3 +209,23 @@ fn a_link_that_somebody_put_there_leads_nowhere() {
     drop(bed.flush().success());
     assert_all_there(&bed);
 }
+
+#[test]
+fn every_flush_tells_of_what_still_differs() {
+    let bed = Bed::new();
+    let names = ["a", "b", "c", "d"];
+    for name in names {
+        fs::write(bed.source.join(name), "ours\n").unwrap();
+    }
+    drop(bed.add(&[]).success());
+    for name in names {
+        fs::write(bed.target.join(name), "theirs\n").unwrap();
+        fs::write(bed.source.join(name), "ours, changed\n").unwrap();
+    }
+    for round in 0..20 {
+        let flushed = bed.flush();
+        assert_eq!(flushed.exit(), 1, "round {round}: {flushed}");
+        let told = problems(&bed.seen().unwrap());
+        assert_eq!(told.len(), names.len(), "round {round}: {told:?}");
+    }
+}
