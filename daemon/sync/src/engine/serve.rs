@@ -38,9 +38,9 @@ const GATHER: Duration = Duration::from_millis(1);
 const GATHER_MOST: Duration = Duration::from_millis(20);
 /// Changes that go on are gathered for longer each time, up to this.
 const GATHER_WHILE_BUSY: Duration = Duration::from_millis(200);
-/// Or for so many times as long as the last look with all that came of it took, so that a large file which is always written
+/// Or for as many times as long as the last look with all that came of it took, so that a large file which is always written
 /// to does not keep the machine busy with nothing else; at most for this long.
-const REST: (u32, Duration) = (4, Duration::from_secs(30));
+const REST: (u32, Duration) = (1, Duration::from_secs(3));
 /// More deletions than this are not done before they are over for [`HOLD`] but at most after [`HOLD_MOST`], so that they are
 /// judged together and not when half of them is done.
 const FEW_DELETIONS: u64 = 3;
@@ -62,6 +62,9 @@ const QUIET: Duration = Duration::from_secs(2);
 const SAVED_EVERY: Duration = Duration::from_secs(60);
 /// How often everything is looked at where changes are not noticed.
 const POLL: Duration = Duration::from_secs(5);
+/// When what decides what counts is compared once more after it changed: a repository comes into being in many steps, and
+/// where its files will be is known only after some of them.
+const RULES_SETTLE: Duration = Duration::from_millis(500);
 /// When a file that kept changing is looked at again.
 const CALM: Duration = Duration::from_secs(1);
 /// When what had no room is tried again: there may be some without anything happening here.
@@ -132,6 +135,7 @@ struct Timers {
     saved: Option<Instant>,
     poll: Option<Instant>,
     again: Option<Instant>,
+    rules: Option<Instant>,
 }
 
 impl Timers {
@@ -172,11 +176,13 @@ impl Timers {
     /// The next of those that are to come. What is due and cannot be done yet waits for something else, which wakes as well.
     fn next(&self, now: Instant) -> Option<Instant> {
         let gather = self.gather.map(|(at, _)| at);
-        [gather, self.show, self.quiet, self.save, self.poll, self.again]
-            .into_iter()
-            .flatten()
-            .filter(|at| *at > now)
-            .min()
+        [
+            gather, self.show, self.quiet, self.save, self.poll, self.again, self.rules,
+        ]
+        .into_iter()
+        .flatten()
+        .filter(|at| *at > now)
+        .min()
     }
 }
 
@@ -346,6 +352,9 @@ impl Engine {
                     }
                 }
                 Event::Heard(heard) => {
+                    if matches!(heard, Heard::Rules) {
+                        timers.rules = Some(Instant::now() + RULES_SETTLE);
+                    }
                     self.heard(heard);
                     timers.gather();
                 }
@@ -363,6 +372,10 @@ impl Engine {
         }
         if timers.show.is_some_and(|at| at <= now) {
             timers.show = None;
+        }
+        if timers.rules.is_some_and(|at| at <= now) {
+            timers.rules = None;
+            self.rules_changed = true;
         }
         for path in again.due(now) {
             if let Some(source) = &mut self.source {
@@ -640,7 +653,6 @@ impl Engine {
         let is_busy = passing
             || !session.is_even()
             || self.everything
-            || self.rules_changed
             || session.settling.is_some() && !self.flushes.is_empty();
         let state = if is_busy { State::Pushing } else { State::Watching };
         if !is_busy {
