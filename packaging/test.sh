@@ -46,7 +46,9 @@ host_packages=(
     openssh-client=ssh openssh-server=/usr/sbin/sshd dash=dash bash=bash zsh=zsh fish=fish tcsh=tcsh
     iproute2=ip iptables=/usr/sbin/iptables openssl=openssl busybox-static=busybox
 )
-need_packages "${BUILD_PACKAGES[@]}" "${host_packages[@]}" python3=python3 shellcheck=shellcheck \
+# What syncs are compared with: by content, and by what counts.
+sync_packages=(git=git rsync=rsync)
+need_packages "${BUILD_PACKAGES[@]}" "${host_packages[@]}" "${sync_packages[@]}" python3=python3 shellcheck=shellcheck \
     python3-venv="$(python3 -c 'import ensurepip; print(ensurepip.__file__)' 2>/dev/null || echo /missing)"
 for tool in fmt clippy; do
     cargo "$tool" --version >/dev/null 2>&1 && continue
@@ -151,8 +153,10 @@ need_nextest() {
     fi
 }
 
-# Runs everything. Whoever is not root has the tests of hosts run by root, for the sake of their networks.
+# Runs everything. Whoever is not root has the tests of hosts run by root, for the sake of their networks, and those that
+# make what is somebody else's.
 run_with_nextest() {
+    local as_root='binary(hosts) or (package(outlast-helper) and binary(syncs) and test(/^root::/))'
     local run=(cargo nextest run --workspace --locked --profile ci) code=0 runner
     # Examples in documentation are not nextest's business; they go first, so that its summary closes the run.
     cargo test --workspace --locked --doc --quiet
@@ -160,10 +164,10 @@ run_with_nextest() {
         "${run[@]}"
         return
     fi
-    "${run[@]}" -E 'not binary(hosts)' || code=$?
+    "${run[@]}" -E "not ($as_root)" || code=$?
     need_root
     runner=CARGO_TARGET_$(rustc -vV | sed -n 's/^host: //p' | tr a-z- A-Z_)_RUNNER
-    env "$runner=sudo -n -E" "${run[@]}" -E 'binary(hosts)' || code=$?
+    env "$runner=sudo -n -E" "${run[@]}" -E "$as_root" || code=$?
     return "$code"
 }
 

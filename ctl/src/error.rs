@@ -180,11 +180,6 @@ impl Failure {
         matches!(self, Self::Told(told) if told.kind == "wrong_state")
     }
 
-    /// True when the daemon is of another build and does not know the call.
-    pub fn is_incompatible(&self) -> bool {
-        matches!(self, Self::Told(told) if told.kind == "incompatible")
-    }
-
     /// True when the host of the thing cannot be reached now, and may be later.
     pub fn is_unreachable(&self) -> bool {
         matches!(self, Self::Told(told) if told.kind == "unreachable")

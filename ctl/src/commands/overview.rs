@@ -2,7 +2,6 @@
 
 use outlast_client::v1::{GetOverviewRequest, Link};
 
-use super::sync;
 use crate::{
     context::Context,
     error::Result,
@@ -25,14 +24,8 @@ pub async fn overview(ctx: &Context) -> Result<u8> {
             |daemon, request| async move { daemon.daemon().get_overview(request).await },
         )
         .await?;
-    let syncs = match sync::all(ctx).await {
-        Ok(syncs) => syncs,
-        // A daemon of another build, which has none.
-        Err(failure) if failure.is_incompatible() => Vec::new(),
-        Err(failure) => return Err(failure),
-    };
     if ctx.global.json {
-        answer(&json::line(&json::Overview::new(&seen, &syncs)))?;
+        answer(&json::line(&json::Overview::from(&seen)))?;
         return Ok(0);
     }
     let mut text = String::new();
@@ -55,7 +48,7 @@ pub async fn overview(ctx: &Context) -> Result<u8> {
     let away: Vec<_> = seen.hosts.iter().filter(|host| host.link() != Link::Up).collect();
     let more = seen.live_job_count.saturating_sub(seen.live_jobs.len() as u64);
     let more = (more > 0).then(|| format!("and {more} more: outlast job list"));
-    let (odd, well): (Vec<_>, Vec<_>) = syncs.iter().partition(|sync| wants_attention(sync));
+    let (odd, well): (Vec<_>, Vec<_>) = seen.syncs.iter().partition(|sync| wants_attention(sync));
     section("Hosts that are away", &people::hosts(away), None);
     section("Syncs", &render::sync::syncs(odd), going_well(well.len()));
     section("Sessions", &people::sessions(&seen.sessions), None);

@@ -353,8 +353,8 @@ pub struct Overview<'a> {
     syncs: Vec<Sync<'a>>,
 }
 
-impl<'a> Overview<'a> {
-    pub fn new(overview: &'a v1::GetOverviewResponse, syncs: &'a [v1::Sync]) -> Self {
+impl<'a> From<&'a v1::GetOverviewResponse> for Overview<'a> {
+    fn from(overview: &'a v1::GetOverviewResponse) -> Self {
         Self {
             daemon: overview.daemon.as_ref().map(Daemon::from),
             hosts: overview.hosts.iter().map(Host::from).collect(),
@@ -362,7 +362,7 @@ impl<'a> Overview<'a> {
             live_jobs: overview.live_jobs.iter().map(Job::from).collect(),
             live_job_count: overview.live_job_count,
             ended_jobs: overview.ended_jobs.iter().map(Job::from).collect(),
-            syncs: syncs.iter().map(Sync::from).collect(),
+            syncs: overview.syncs.iter().map(Sync::from).collect(),
         }
     }
 }

@@ -25,7 +25,11 @@ impl v1::daemon_service_server::DaemonService for Services {
         &self,
         request: Request<v1::GetOverviewRequest>,
     ) -> Result<Response<v1::GetOverviewResponse>, Status> {
-        answered(self.0.lock().unwrap().overview.as_mut(), request)
+        let mut state = self.0.lock().unwrap();
+        let syncs = state.listed_syncs();
+        let mut overview = answered(state.overview.as_mut(), request)?;
+        overview.get_mut().syncs = syncs;
+        Ok(overview)
     }
 
     async fn diagnose(

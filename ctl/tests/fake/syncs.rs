@@ -3,7 +3,19 @@
 use outlast_client::v1;
 use tonic::{Request, Response, Status, async_trait};
 
-use super::{Services, Stream, answered, services::none, streamed};
+use super::{Script, Services, Stream, answered, services::none, streamed};
+
+impl Script {
+    /// As lists have them: by name, without their problems.
+    pub fn listed_syncs(&self) -> Vec<v1::Sync> {
+        let mut syncs: Vec<_> = self.syncs.values().cloned().collect();
+        syncs.sort_by(|a, b| a.name.cmp(&b.name));
+        for sync in &mut syncs {
+            sync.problems.clear();
+        }
+        syncs
+    }
+}
 
 #[async_trait]
 impl v1::sync_service_server::SyncService for Services {
@@ -27,11 +39,7 @@ impl v1::sync_service_server::SyncService for Services {
         &self,
         _request: Request<v1::ListSyncsRequest>,
     ) -> Result<Response<v1::ListSyncsResponse>, Status> {
-        let mut syncs: Vec<_> = self.0.lock().unwrap().syncs.values().cloned().collect();
-        syncs.sort_by(|a, b| a.name.cmp(&b.name));
-        for sync in &mut syncs {
-            sync.problems.clear();
-        }
+        let syncs = self.0.lock().unwrap().listed_syncs();
         Ok(Response::new(v1::ListSyncsResponse { syncs }))
     }
 

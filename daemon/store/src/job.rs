@@ -85,7 +85,7 @@ impl Store {
         let (job, request) = (job.clone(), request.clone());
         self.writer()
             .write("updating a job", true, move |connection| {
-                if let Some(job) = repeated(connection, &request)? {
+                if let Some(job) = request::repeated(connection, &request, by_id)? {
                     return Ok(Created::Repeat(job));
                 }
                 update(connection, &job, &event)?;
@@ -188,32 +188,13 @@ pub(crate) fn by_id(connection: &Connection, id: Id) -> rusqlite::Result<Option<
     )
 }
 
-/// The job an earlier request with this id was about.
-fn repeated(connection: &Connection, request: &Request) -> Result<Option<Job>, Fail> {
-    let Some(recorded) = request::earlier(connection, request)? else {
-        return Ok(None);
-    };
-    let job = match recorded.subject.parse() {
-        Ok(id) => by_id(connection, id)?,
-        Err(_not_about_a_job) => None,
-    };
-    match job {
-        Some(job) => Ok(Some(job)),
-        None => Err(StoreError::Gone {
-            id: request.id.clone(),
-            subject: recorded.subject,
-        }
-        .into()),
-    }
-}
-
 pub(crate) fn create(
     connection: &Connection,
     job: Job,
     request: Option<&Request>,
 ) -> Result<Created<Job>, Fail> {
     if let Some(request) = request
-        && let Some(job) = repeated(connection, request)?
+        && let Some(job) = request::repeated(connection, request, by_id)?
     {
         return Ok(Created::Repeat(job));
     }

@@ -1,6 +1,6 @@
 //! Requests and their first outcomes, so that a repeated request is not done twice.
 
-use outlast_model::job::TimeMs;
+use outlast_model::{id::Id, job::TimeMs};
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
@@ -49,6 +49,31 @@ impl<T> Created<T> {
     /// Whether it was done before.
     pub const fn is_repeat(&self) -> bool {
         matches!(self, Self::Repeat(_))
+    }
+}
+
+/// What an earlier request with this id was about, found by its id.
+///
+/// Refused with [`StoreError::Gone`] when that is not there any more.
+pub(crate) fn repeated<T>(
+    connection: &Connection,
+    request: &Request,
+    by_id: impl FnOnce(&Connection, Id) -> rusqlite::Result<Option<T>>,
+) -> Result<Option<T>, Fail> {
+    let Some(recorded) = earlier(connection, request)? else {
+        return Ok(None);
+    };
+    let found = match recorded.subject.parse() {
+        Ok(id) => by_id(connection, id)?,
+        Err(_about_something_else) => None,
+    };
+    match found {
+        Some(found) => Ok(Some(found)),
+        None => Err(StoreError::Gone {
+            id: request.id.clone(),
+            subject: recorded.subject,
+        }
+        .into()),
     }
 }
 

@@ -75,7 +75,7 @@ impl Store {
         let (session, request) = (session.clone(), request.clone());
         self.writer()
             .write("updating a session", true, move |connection| {
-                if let Some(session) = repeated(connection, &request)? {
+                if let Some(session) = request::repeated(connection, &request, by_id)? {
                     return Ok(Created::Repeat(session));
                 }
                 update(connection, &session, &event)?;
@@ -169,32 +169,13 @@ fn with_name(connection: &Connection, name: &str) -> rusqlite::Result<Option<Ses
     )
 }
 
-/// The session an earlier request with this id was about.
-fn repeated(connection: &Connection, request: &Request) -> Result<Option<Session>, Fail> {
-    let Some(recorded) = request::earlier(connection, request)? else {
-        return Ok(None);
-    };
-    let session = match recorded.subject.parse() {
-        Ok(id) => by_id(connection, id)?,
-        Err(_not_about_a_session) => None,
-    };
-    match session {
-        Some(session) => Ok(Some(session)),
-        None => Err(StoreError::Gone {
-            id: request.id.clone(),
-            subject: recorded.subject,
-        }
-        .into()),
-    }
-}
-
 fn create(
     connection: &Connection,
     session: Session,
     request: Option<&Request>,
 ) -> Result<Created<Session>, Fail> {
     if let Some(request) = request
-        && let Some(session) = repeated(connection, request)?
+        && let Some(session) = request::repeated(connection, request, by_id)?
     {
         return Ok(Created::Repeat(session));
     }

@@ -68,7 +68,7 @@ impl Store {
         let (sync, request) = (sync.clone(), request.clone());
         self.writer()
             .write("updating a sync", true, move |connection| {
-                if let Some(sync) = repeated(connection, &request)? {
+                if let Some(sync) = request::repeated(connection, &request, by_id)? {
                     return Ok(Created::Repeat(sync));
                 }
                 update(connection, &sync)?;
@@ -134,25 +134,6 @@ fn with_name(connection: &Connection, name: &Name) -> rusqlite::Result<Option<Sy
     one(connection, "name", name.as_str())
 }
 
-/// The sync an earlier request with this id was about.
-fn repeated(connection: &Connection, request: &Request) -> Result<Option<Sync>, Fail> {
-    let Some(recorded) = request::earlier(connection, request)? else {
-        return Ok(None);
-    };
-    let sync = match recorded.subject.parse() {
-        Ok(id) => by_id(connection, id)?,
-        Err(_not_about_a_sync) => None,
-    };
-    match sync {
-        Some(sync) => Ok(Some(sync)),
-        None => Err(StoreError::Gone {
-            id: request.id.clone(),
-            subject: recorded.subject,
-        }
-        .into()),
-    }
-}
-
 fn create(
     connection: &Connection,
     mut sync: Sync,
@@ -160,7 +141,7 @@ fn create(
     request: Option<&Request>,
 ) -> Result<Created<Sync>, Fail> {
     if let Some(request) = request
-        && let Some(sync) = repeated(connection, request)?
+        && let Some(sync) = request::repeated(connection, request, by_id)?
     {
         return Ok(Created::Repeat(sync));
     }

@@ -46,9 +46,9 @@ struct Window {
 enum Stands {
     /// Deletions are counted. The last ones were at this time.
     Counting(Instant),
-    /// Somebody has to confirm, however long that takes: that so many go, or that all do.
-    Held { all: bool },
-    /// Somebody did. Nothing was deleted since.
+    /// Somebody has to confirm, however long that takes.
+    Held,
+    /// Somebody did, that so many go or that all do. Nothing was deleted since.
     Confirmed { all: bool },
 }
 
@@ -75,7 +75,7 @@ impl Deletions {
         if deleted_files == 0 {
             // What was asked about is back: only what was let go before counts still.
             match self.window.as_ref().map(|window| window.stands) {
-                Some(Stands::Held { .. }) => {
+                Some(Stands::Held) => {
                     if let Some(window) = &mut self.window {
                         window.stands = Stands::Counting(now);
                     }
@@ -94,11 +94,11 @@ impl Deletions {
             .saturating_add(made_files);
         let files = window.of.saturating_sub(left);
         match window.stands {
-            Stands::Counting(_) | Stands::Held { .. } if are_too_many(files, window.of, limits) => {
-                window.stands = Stands::Held { all: false };
+            Stands::Counting(_) | Stands::Held if are_too_many(files, window.of, limits) => {
+                window.stands = Stands::Held;
                 return Verdict::TooMany { files, of: window.of };
             }
-            Stands::Counting(_) | Stands::Held { .. } => window.stands = Stands::Counting(now),
+            Stands::Counting(_) | Stands::Held => window.stands = Stands::Counting(now),
             // These were confirmed, and nothing that comes after them.
             Stands::Confirmed { .. } => self.window = None,
         }
@@ -112,35 +112,36 @@ impl Deletions {
         if files_here > 0 || files_there == 0 {
             return Verdict::Fine;
         }
-        let held = Stands::Held { all: true };
         let window = self.window.get_or_insert(Window {
             of: files_there,
-            stands: held,
+            stands: Stands::Held,
         });
         match window.stands {
             // That many go was confirmed, and not that all do.
-            Stands::Counting(_) | Stands::Held { .. } | Stands::Confirmed { all: false } => {
-                window.stands = held;
+            Stands::Counting(_) | Stands::Held | Stands::Confirmed { all: false } => {
+                window.stands = Stands::Held;
                 Verdict::Emptied { of: files_there }
             }
             Stands::Confirmed { all: true } => Verdict::Fine,
         }
     }
 
-    /// Lets pass what is asked for next, which is what was held with what came to it since. When nothing is held, nothing is
-    /// allowed in advance.
-    pub fn confirm(&mut self) {
-        if let Some(window) = &mut self.window
-            && let Stands::Held { all } = window.stands
-        {
-            window.stands = Stands::Confirmed { all };
+    /// Lets pass what is asked for next, which is what was held with what came to it since: that so many go, or that `all` do.
+    /// Where nothing was judged yet it is what was held before a restart; where nothing is held, nothing is allowed in
+    /// advance.
+    pub fn confirm(&mut self, all: bool) {
+        let stands = Stands::Confirmed { all };
+        match &mut self.window {
+            None => self.window = Some(Window { of: 0, stands }),
+            Some(window) if matches!(window.stands, Stands::Held) => window.stands = stands,
+            Some(_) => {}
         }
     }
 
     fn end_if_quiet(&mut self, now: Instant) {
         let ended = self.window.as_ref().is_some_and(|window| match window.stands {
             Stands::Counting(last) => now.saturating_duration_since(last) > QUIET,
-            Stands::Held { .. } | Stands::Confirmed { .. } => false,
+            Stands::Held | Stands::Confirmed { .. } => false,
         });
         if ended {
             self.window = None;
@@ -231,7 +232,7 @@ mod tests {
         assert_eq!(deletions.judge(start, 100, 0, 250, &LIMITS), held);
         // The rest alone would be fine after a while, but it belongs to what went before.
         assert_eq!(deletions.judge(after(start, 3600), 100, 0, 250, &LIMITS), held);
-        deletions.confirm();
+        deletions.confirm(false);
         assert_eq!(
             deletions.judge(after(start, 9000), 100, 0, 250, &LIMITS),
             Verdict::Fine
@@ -249,7 +250,7 @@ mod tests {
             deletions.judge(after(start, 60), 0, 0, 400, &LIMITS),
             Verdict::Fine
         );
-        deletions.confirm();
+        deletions.confirm(false);
         let verdict = deletions.judge(after(start, 61), 300, 0, 400, &LIMITS);
         assert_eq!(
             verdict,
@@ -263,20 +264,38 @@ mod tests {
         let (start, mut deletions) = (Instant::now(), Deletions::new());
         let held = Verdict::TooMany { files: 300, of: 400 };
         assert_eq!(deletions.judge(start, 300, 0, 400, &LIMITS), held);
-        deletions.confirm();
+        deletions.confirm(false);
         // Everything came back meanwhile.
         assert_eq!(
             deletions.judge(after(start, 1), 0, 0, 400, &LIMITS),
             Verdict::Fine
         );
         assert_eq!(deletions.judge(after(start, 2), 300, 0, 400, &LIMITS), held);
-        deletions.confirm();
+        deletions.confirm(false);
         let all = deletions.emptied(after(start, 3), 0, 400);
         assert_eq!(
             all,
             Verdict::Emptied { of: 400 },
             "many were confirmed, and not all"
         );
+    }
+
+    #[test]
+    fn what_was_held_before_a_restart_can_be_confirmed() {
+        let (start, mut deletions) = (Instant::now(), Deletions::new());
+        deletions.confirm(false);
+        assert_eq!(deletions.judge(start, 300, 0, 400, &LIMITS), Verdict::Fine);
+        let verdict = deletions.judge(
+            start,
+            90,
+            0,
+            100,
+            &Limits {
+                deletions: 50,
+                share: 0.5,
+            },
+        );
+        assert_eq!(verdict, Verdict::TooMany { files: 90, of: 100 }, "once");
     }
 
     #[test]
@@ -306,7 +325,7 @@ mod tests {
             deletions.emptied(after(start, 99), 0, 1),
             Verdict::Emptied { of: 1 }
         );
-        deletions.confirm();
+        deletions.confirm(true);
         assert_eq!(deletions.emptied(after(start, 200), 0, 1), Verdict::Fine);
         assert_eq!(
             deletions.judge(after(start, 200), 1, 0, 1, &LIMITS),

@@ -33,7 +33,7 @@ pub enum Heard {
     /// These paths below the source may have changed, with all that is below them. The empty one is the source itself: it
     /// was removed, moved or given other permissions. In order, none twice.
     Paths(Vec<Vec<u8>>),
-    /// One of the files that were named with [`Watch::set_git`] may have changed, or may have since before it was watched.
+    /// One of the files that were named with [`Watch::set_files`] may have changed, or may have since before it was watched.
     /// Where such a file is in a directory that is watched by itself, it is told as a path, too.
     Rules,
     /// Anything may have changed, rules too: look at everything. Why. [`Watch::set`] has to be called: watches may have been
@@ -52,7 +52,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches nothing below the source yet, only these files that decide what counts, as [`Self::set_git`] does.
+    /// Watches nothing below the source yet, only these files that decide what counts, as [`Self::set_files`] does.
     ///
     /// # Errors
     /// One sentence on why nothing can be watched, with what helps.
@@ -124,9 +124,9 @@ impl Watch {
     ///
     /// # Errors
     /// As [`Self::set`].
-    pub fn set_git(&mut self, files: &[PathBuf]) -> Result<(), String> {
+    pub fn set_files(&mut self, files: &[PathBuf]) -> Result<(), String> {
         self.drop_stale();
-        for path in self.ears.set_git(&places(files)) {
+        for path in self.ears.set_files(&places(files)) {
             self.unwatch(&path);
         }
         self.watch_git()

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
+    os::unix::fs::{PermissionsExt as _, chown},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -14,7 +14,7 @@ use outlast_testkit::{DEADLINE, Namespace, Sandbox};
 use crate::bed::{Batch, Bed, HELPER, Process, Stream, all, serve_args};
 
 /// Somebody who is neither root nor anybody.
-const NOBODY: u32 = 65_534;
+pub const NOBODY: u32 = 65_534;
 
 /// A helper in a view of the file system of its own, and its client.
 fn within(sandbox: &Sandbox, namespace: &Namespace) -> Process {
@@ -30,7 +30,7 @@ fn sandbox() -> Sandbox {
     Sandbox::with_programs(Path::new(HELPER).parent().unwrap().to_owned())
 }
 
-fn wanted(target: &Path) -> SyncOpen {
+pub fn wanted(target: &Path) -> SyncOpen {
     SyncOpen {
         target: Bytes::copy_from_slice(target.to_str().unwrap().as_bytes()),
         occupied: true,
@@ -176,7 +176,7 @@ async fn a_second_name_of_our_file_is_somebody_elses() {
 }
 
 /// A helper that is not root, where we are.
-fn as_nobody(bed: &Bed) -> Process {
+pub fn as_nobody(bed: &Bed) -> Process {
     let args = serve_args(bed);
     if !rustix::process::geteuid().is_root() {
         let mut command = Command::new(HELPER);
@@ -298,35 +298,6 @@ async fn a_directory_that_was_opened_for_the_moment_is_not_taken_for_altered() {
     fs::set_permissions(bed.at("shut"), fs::Permissions::from_mode(0o700)).unwrap();
 }
 
-/// For root alone, who can make what is somebody else's.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_directory_whose_mode_is_not_ours_to_set_is_told() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let bed = Bed::new();
-    fs::create_dir_all(bed.at("theirs")).unwrap();
-    fs::set_permissions(bed.at("theirs"), fs::Permissions::from_mode(0o777)).unwrap();
-    let process = as_nobody(&bed);
-    let wanted = SyncOpen {
-        occupied: true,
-        ..bed.wanted()
-    };
-    let mut stream = Stream::open(&process.client, wanted).await.unwrap();
-    let batch = Batch::new()
-        .dir_with("theirs", 0o755)
-        .gone("theirs")
-        .file("theirs/f", "f")
-        .dir_with("theirs", 0o777);
-    let made = Refusal::Unspecified;
-    assert_eq!(
-        stream.outcomes(batch).await,
-        [Refusal::Permission, Refusal::Conflict, made, made]
-    );
-    assert_eq!(bed.mode("theirs"), 0o777);
-    assert!(stream.settle(false).await.altered.is_empty());
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_permitted_is_told() {
     let bed = Bed::new();
@@ -351,42 +322,4 @@ async fn what_is_not_permitted_is_told() {
     );
     assert_eq!(bed.mode("theirs"), 0o555);
     fs::set_permissions(bed.at("theirs"), fs::Permissions::from_mode(0o755)).unwrap();
-}
-
-/// For root alone, who can give things away.
-#[tokio::test]
-async fn what_root_makes_at_somebodys_belongs_to_them() {
-    if !rustix::process::geteuid().is_root() {
-        return;
-    }
-    let bed = Bed::new();
-    let home = bed.path().join("theirs");
-    fs::create_dir(&home).unwrap();
-    chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
-    let target = home.join("new/target");
-    let mut stream = Stream::open(&bed.client(), wanted(&target)).await.unwrap();
-    stream
-        .make(
-            Batch::new()
-                .dir("d")
-                .file("d/f", "f")
-                .link("l", "d")
-                .file("large", ""),
-        )
-        .await;
-    let begin = SyncBegin {
-        path: Bytes::from_static(b"large"),
-        base: None,
-    };
-    stream.piece(1, sync_piece::Event::Begin(begin)).await;
-    stream
-        .piece(1, sync_piece::Event::Data(Bytes::from_static(b"large")))
-        .await;
-    stream.make(Batch::new().arrived("large", "large", 1)).await;
-    let made = all(&home);
-    assert_eq!(made.len(), 6);
-    for path in made {
-        let found = fs::symlink_metadata(&path).unwrap();
-        assert_eq!((found.uid(), found.gid()), (NOBODY, NOBODY), "{path:?}");
-    }
 }

@@ -16,4 +16,4 @@ mod escapes;
 mod limits;
 mod opening;
 mod pieces;
-mod speed;
+mod root;

@@ -113,7 +113,7 @@ impl Source {
             // It may lie on another file system now.
             self.device = None;
         } else {
-            self.deletions.confirm();
+            self.deletions.confirm(reason == "source_emptied");
         }
     }
 
@@ -173,7 +173,7 @@ impl Source {
 
     fn watch_files(&mut self, rules: &Rules) {
         if let Watching::Events(watch) = &mut self.watching
-            && let Err(why) = watch.set_git(&rules.files())
+            && let Err(why) = watch.set_files(&rules.files())
         {
             self.watching = Watching::Polling(why);
         }
@@ -353,7 +353,7 @@ impl Source {
             return false;
         };
         let dirs = std::iter::once(&b""[..]).chain(dirs);
-        let watched = watch.set_git(&rules.files());
+        let watched = watch.set_files(&rules.files());
         match watched.and_then(|()| watch.set(dirs)) {
             Ok(added) => added > 0,
             Err(why) => {

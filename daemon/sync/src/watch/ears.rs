@@ -236,7 +236,7 @@ impl Ears {
     }
 
     /// Takes other files that decide what counts: which directories are not to be watched for their sake any more.
-    pub(super) fn set_git(&self, git: &[(PathBuf, OsString)]) -> Vec<PathBuf> {
+    pub(super) fn set_files(&self, git: &[(PathBuf, OsString)]) -> Vec<PathBuf> {
         let mut state = self.lock();
         let old = std::mem::replace(&mut state.git, by_dir(git));
         let mut is_new = false;

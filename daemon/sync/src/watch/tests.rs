@@ -348,9 +348,9 @@ async fn files_that_decide_what_counts_are_rules_wherever_they_are() {
     fs::write(outside.join("real"), "").unwrap();
     symlink("real", outside.join("link")).unwrap();
     let files = ["ignore", "no/where/config", "link"].map(|name| outside.join(name));
-    bed.watch.set_git(&files).unwrap();
+    bed.watch.set_files(&files).unwrap();
     assert_eq!(bed.hear_all().await, set([RULES]), "nobody heard of them before");
-    bed.watch.set_git(&files).unwrap();
+    bed.watch.set_files(&files).unwrap();
     fs::write(outside.join("other"), "").unwrap();
     assert_eq!(bed.hear_all().await, set([]));
     for name in ["ignore", "real", "no"] {
@@ -361,11 +361,11 @@ async fn files_that_decide_what_counts_are_rules_wherever_they_are() {
         assert_eq!(bed.hear_all().await, set([RULES]), "{name}");
     }
     fs::create_dir(outside.join("no/where")).unwrap();
-    bed.watch.set_git(&files).unwrap();
+    bed.watch.set_files(&files).unwrap();
     bed.hear_all().await;
     fs::write(outside.join("no/where/config"), "").unwrap();
     assert_eq!(bed.hear_all().await, set([RULES]));
-    bed.watch.set_git(&[]).unwrap();
+    bed.watch.set_files(&[]).unwrap();
     bed.hear_all().await;
     fs::write(outside.join("ignore"), "").unwrap();
     assert_eq!(bed.hear_all().await, set([]));
@@ -389,7 +389,7 @@ async fn the_index_and_the_excludes_of_a_repository_are_rules() {
     git(&bed.top, &["init", "-q"]);
     fs::write(bed.at("f"), "").unwrap();
     let files = [".git/index", ".git/info/exclude", "not/there/index"].map(|name| bed.at(name));
-    bed.watch.set_git(&files).unwrap();
+    bed.watch.set_files(&files).unwrap();
     bed.hear_all().await;
     git(&bed.top, &["add", "f"]);
     bed.next_rules().await;
@@ -410,7 +410,7 @@ async fn the_index_and_the_excludes_of_a_repository_are_rules() {
     }
     fs::write(bed.at(".git/info/exclude"), "*.a").unwrap();
     bed.next_rules().await;
-    bed.watch.set_git(&[]).unwrap();
+    bed.watch.set_files(&[]).unwrap();
     bed.hear_all().await;
     git(&bed.top, &["rm", "-q", "--cached", "f"]);
     assert_eq!(bed.hear_all().await, set([]));
@@ -419,7 +419,7 @@ async fn the_index_and_the_excludes_of_a_repository_are_rules() {
 #[tokio::test]
 async fn a_repository_that_counts_itself_is_told_as_paths_too() {
     let mut bed = Bed::new(&[".git", ".git/info"]);
-    bed.watch.set_git(&[bed.at(".git/index")]).unwrap();
+    bed.watch.set_files(&[bed.at(".git/index")]).unwrap();
     fs::write(bed.at(".git/index"), "").unwrap();
     bed.next_rules().await;
     bed.hear(&[".git/index"]).await;
@@ -429,7 +429,7 @@ async fn a_repository_that_counts_itself_is_told_as_paths_too() {
     fs::write(bed.at(".git/index"), "new").unwrap();
     bed.next_rules().await;
     bed.watch.add(&[rel(".git")]).unwrap();
-    bed.watch.set_git(&[]).unwrap();
+    bed.watch.set_files(&[]).unwrap();
     bed.hear_all().await;
     fs::write(bed.at(".git/index"), "newer").unwrap();
     assert_eq!(bed.hear(&[".git/index"]).await, set([".git/index"]));

@@ -189,15 +189,17 @@ async fn what_comes_and_goes_and_what_is_renamed_halts_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_halt_outlives_the_engine() {
     let mut bed = Bed::new();
-    fill(&bed, 3);
+    fill(&bed, 400);
     bed.start();
     bed.flush().await;
     bed.stop().await;
     bed.config.halted = Some(Halt {
         reason: "mass_deletion".to_owned(),
-        message: "2 of 3 files would go on the host".to_owned(),
+        message: "300 of 400 files would go on the host".to_owned(),
     });
-    fs::remove_file(bed.source("d/f1")).unwrap();
+    for index in 0..300 {
+        fs::remove_file(bed.source(&format!("d/f{index}"))).unwrap();
+    }
     bed.start();
     let view = bed.wait_state(State::Halted).await;
     assert_eq!(view.reason.as_deref(), Some("mass_deletion"));
