@@ -8,6 +8,9 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use outlast_client::{
@@ -15,7 +18,14 @@ use outlast_client::{
     socket::{SocketError, private_dir},
 };
 use outlast_model::id::Id;
-use rustix::fs::FlockOperation;
+use rustix::{
+    fs::FlockOperation,
+    process::{Pid, test_kill_process},
+};
+
+/// How long a lock may outlive its daemon: a program that was just being started when the daemon was killed has it until it
+/// becomes that program.
+const LET_GO_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why there is no lock, or no id.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +59,27 @@ pub(crate) fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error
     move |source| LockError::Io { action, path, source }
 }
 
+/// Whether there is no such process any more.
+fn is_dead(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
+}
+
+/// Waits a while for the lock. Whether we have it now.
+fn is_let_go(file: &File) -> bool {
+    // It is the same lock whoever has the file, and a thread can wait for it for ever.
+    let Ok(file) = file.try_clone() else {
+        return false;
+    };
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let locked = rustix::fs::flock(&file, FlockOperation::LockExclusive).is_ok();
+        // Nobody may want to know any more, and then this process is about to end.
+        let _ = tell.send(locked);
+    });
+    told.recv_timeout(LET_GO_WITHIN) == Ok(true)
+}
+
 /// The held lock. Dropping it lets the next daemon in, so it is dropped last.
 #[derive(Debug)]
 pub struct DaemonLock {
@@ -78,7 +109,9 @@ impl DaemonLock {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let pid = places.read_daemon_lock().ok().flatten().map(|note| note.pid);
-                return Err(LockError::Held { pid });
+                if !pid.is_some_and(is_dead) || !is_let_go(&file) {
+                    return Err(LockError::Held { pid });
+                }
             }
             Err(error) => return Err(failed("locking", &path)(error.into())),
         }
@@ -194,6 +227,24 @@ pub(crate) mod tests {
         assert!(places.read_daemon_lock().unwrap().is_some());
         let _second = DaemonLock::take(&places).unwrap();
         assert_eq!(places.read_daemon_lock().unwrap(), None);
+    }
+
+    /// A child of a killed daemon has the lock until it becomes another program.
+    #[test]
+    fn a_lock_that_outlives_its_daemon_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = places(dir.path());
+        let first = DaemonLock::take(&places).unwrap();
+        let mut dead = std::process::Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        let note = LockNote {
+            pid: dead.id(),
+            socket: PathBuf::from("/run/x.sock"),
+        };
+        first.file.write_all_at(note.to_text().as_bytes(), 0).unwrap();
+        let taking = thread::spawn(move || DaemonLock::take(&places));
+        drop(first);
+        taking.join().unwrap().unwrap();
     }
 
     #[test]
