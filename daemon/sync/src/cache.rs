@@ -105,11 +105,13 @@ impl Cache {
         fs::rename(&temporary, &path)
     }
 
-    /// The hash of a file that has this key now. None: it has to be read.
-    #[must_use]
-    pub fn hash(&self, path: &[u8], key: &StatKey) -> Option<Hash> {
-        let hashed = self.hashes.get(path)?;
-        (hashed.key == *key).then_some(hashed.hash)
+    /// Gives the hash of a file that has this key now. None: it has to be read. Quick for paths that come in order.
+    pub fn cursor(&self) -> impl FnMut(&[u8], &StatKey) -> Option<Hash> {
+        let mut hashes = self.hashes.cursor();
+        move |path, key| {
+            let hashed = hashes.get(path)?;
+            (hashed.key == *key).then_some(hashed.hash)
+        }
     }
 
     /// Notes the hash of content that was read while the file had this key before and after. `began`: what the clock said
@@ -145,6 +147,11 @@ impl Cache {
         for path in gone {
             self.remove(&path);
         }
+        self.compact();
+    }
+
+    /// Gives back memory.
+    pub fn compact(&mut self) {
         self.hashes.merge();
         self.signatures.merge();
     }
@@ -170,6 +177,14 @@ impl Cache {
     }
 }
 
+/// How long it takes until what is read of a file with this key is kept. None: it is so now, or will not be soon.
+pub(crate) fn settles_in(key: &StatKey, now: SystemTime) -> Option<Duration> {
+    let last = u64::try_from(key.ctime_ns.max(key.mtime_ns)).ok()?;
+    let settled = UNIX_EPOCH.checked_add(Duration::from_nanos(last) + GRANULARITY)?;
+    let wait = settled.duration_since(now).ok()? + Duration::from_nanos(1);
+    (wait <= GRANULARITY + Duration::from_nanos(1)).then_some(wait)
+}
+
 /// Whether no write after `began` can leave a file with the times of this key.
 fn is_settled(key: &StatKey, began: SystemTime) -> bool {
     let edge = began
@@ -189,6 +204,12 @@ mod tests {
     use super::*;
 
     const SECOND: i64 = 1_000_000_000;
+
+    impl Cache {
+        fn hash(&self, path: &[u8], key: &StatKey) -> Option<Hash> {
+            self.cursor()(path, key)
+        }
+    }
 
     fn path(text: &str) -> RelPath {
         RelPath::new(text.as_bytes()).expect("a path")
@@ -272,6 +293,23 @@ mod tests {
         let mut cache = some();
         cache.note(&path("a"), key(1, 100), [8; 32], at(100 * SECOND));
         assert_eq!(cache.hash(b"a", &key(1, 100)), None);
+    }
+
+    #[test]
+    fn who_waits_until_it_settles_finds_it_settled() {
+        let written = key(1, 100);
+        for late in [0, 1, 19_999_999, 20_000_000] {
+            let now = at(100 * SECOND + late);
+            let wait = settles_in(&written, now).expect("it settles soon");
+            assert!(is_settled(&written, now + wait), "{late} ns later");
+        }
+        assert_eq!(
+            settles_in(&written, at(100 * SECOND + 20_000_001)),
+            None,
+            "it has"
+        );
+        assert_eq!(settles_in(&written, at(99 * SECOND)), None, "of the future");
+        assert_eq!(settles_in(&key(1, -5), at(0)), None);
     }
 
     /// With a real file system and its real clock: a file written just now is never taken for known.

@@ -16,6 +16,7 @@ use std::{
     io,
     ops::Range,
     os::unix::fs::FileExt as _,
+    slice::from_ref,
     sync::atomic::{AtomicBool, Ordering},
     thread,
 };
@@ -26,10 +27,16 @@ use outlast_tree::{
 };
 
 pub use self::signer::Signer;
-use self::{rolling::Sum, search::Search};
+use self::{
+    rolling::Sum,
+    search::{Found, Search},
+};
 
 /// [`BLOCK`] as an offset.
 const STEP: u64 = BLOCK as u64;
+
+/// Blocks that are compared before what was found is said.
+const WINDOW: usize = 32;
 
 /// Bytes of a value of a block.
 const VALUE: usize = 32;
@@ -80,6 +87,11 @@ impl Signature {
             blocks: Blocks(values),
             weak: weak.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect(),
         })
+    }
+
+    /// Values of its blocks.
+    pub(crate) fn values(&self) -> &[Hash] {
+        &self.blocks.0
     }
 
     /// Of content in memory.
@@ -141,54 +153,84 @@ pub enum Segment {
     },
 }
 
-/// How a file is made from its old content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delta {
-    /// Hash of the new content.
-    pub hash: Hash,
-    /// Values of its blocks.
-    pub signature: Signature,
-    /// One after the other they are the new content. No two neighbours could be one.
-    pub segments: Vec<Segment>,
-}
-
 /// Reads a file of this length on some threads: its hash and the values of its blocks.
 ///
 /// # Errors
 /// When it cannot be read, is shorter (`UnexpectedEof`), or `stop` was set (`Interrupted`).
 pub fn sign(file: &File, length: u64, threads: usize, stop: &AtomicBool) -> io::Result<(Hash, Signature)> {
-    read(file, length, None, threads, stop)
+    let mut signature = Signature::empty(length);
+    let all = 0..signature.blocks.0.len();
+    if all.is_empty() {
+        return Ok((short(file, length, stop)?, signature));
+    }
+    read(file, &mut signature, all, None, threads, stop)?;
+    Ok((root(&signature), signature))
 }
 
-/// Reads a file of this length on some threads and says what of it can be copied from the old one. What lies where it lay
-/// is read once, the rest twice.
+/// Reads a file of this length on some threads and says what of it can be copied from the old one, piece by piece while it
+/// reads on: one after the other they are the new content. What lies where it lay is read once, the rest twice. Gives the
+/// hash and the values of the blocks.
 ///
 /// # Errors
-/// When it cannot be read, is shorter (`UnexpectedEof`), or `stop` was set (`Interrupted`).
-pub fn compare(
+/// When it cannot be read, is shorter (`UnexpectedEof`), or `stop` was set (`Interrupted`); and what `say` says.
+pub fn compare<E: From<io::Error>>(
     file: &File,
     length: u64,
     old: &Signature,
     threads: usize,
     stop: &AtomicBool,
-) -> io::Result<Delta> {
-    let (hash, signature) = read(file, length, Some(old), threads, stop)?;
-    let mut parts = Parts::default();
-    let mut at = 0;
-    let mut changed = Vec::new();
-    for index in 0..signature.blocks.0.len() {
-        let range = signature.range(index);
-        if !lies_there(&signature, old, index) {
-            continue;
-        }
-        changed.push(at..range.start);
-        at = range.end;
+    mut say: impl FnMut(Segment) -> Result<(), E>,
+) -> Result<(Hash, Signature), E> {
+    let mut signature = Signature::empty(length);
+    let count = signature.blocks.0.len();
+    let search = Search::new(old);
+    let find = |changed: &[Range<u64>]| search.run(file, changed, threads, stop);
+    if count == 0 {
+        let hash = short(file, length, stop)?;
+        let all = 0..length;
+        parts(all.clone(), from_ref(&all), find)?
+            .into_iter()
+            .try_for_each(say)?;
+        return Ok((hash, signature));
     }
-    changed.push(at..length);
-    changed.retain(|range| !range.is_empty());
-    let found = Search::new(old).run(file, &changed, threads, stop)?;
-    let mut found = found.into_iter().peekable();
-    let mut in_place = 0;
+    let mut said = 0;
+    // Where something begins that changed and is not over yet.
+    let mut open = None;
+    for first in (0..count).step_by(WINDOW) {
+        let window = first..count.min(first + WINDOW);
+        read(file, &mut signature, window.clone(), Some(old), threads, stop)?;
+        let mut changed = Vec::new();
+        for index in window.clone() {
+            let begin = signature.range(index).start;
+            if !lies_there(&signature, old, index) {
+                open.get_or_insert(begin);
+            } else if let Some(open) = open.take() {
+                changed.push(open..begin);
+            }
+        }
+        if window.end == count
+            && let Some(open) = open.take()
+        {
+            changed.push(open..length);
+        }
+        let until = open.unwrap_or_else(|| signature.range(window.end - 1).end);
+        parts(said..until, &changed, find)?
+            .into_iter()
+            .try_for_each(&mut say)?;
+        said = until;
+    }
+    Ok((root(&signature), signature))
+}
+
+/// What a range of the new file consists of, of which this changed; the rest is where it was.
+fn parts(
+    range: Range<u64>,
+    changed: &[Range<u64>],
+    find: impl Fn(&[Range<u64>]) -> io::Result<Vec<Found>>,
+) -> io::Result<Vec<Segment>> {
+    let mut parts = Parts::default();
+    let mut found = find(changed)?.into_iter().peekable();
+    let mut in_place = range.start;
     for range in changed {
         parts.copy(in_place, range.start - in_place);
         let mut at = range.start;
@@ -205,12 +247,8 @@ pub fn compare(
         parts.data(at, range.end - at);
         in_place = range.end;
     }
-    parts.copy(in_place, length - in_place);
-    Ok(Delta {
-        hash,
-        signature,
-        segments: parts.0,
-    })
+    parts.copy(in_place, range.end - in_place);
+    Ok(parts.0)
 }
 
 /// Whether a block of the new file is where it is in the old one. Values of blocks of different length differ.
@@ -250,45 +288,50 @@ impl Parts {
     }
 }
 
-/// Hash and values of a file. The weak sums of blocks that are in the old one are taken from there.
+/// Hash of a file that has no blocks.
+fn short(file: &File, length: u64, stop: &AtomicBool) -> io::Result<Hash> {
+    check(stop)?;
+    // It fits into a block.
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(BLOCK)];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(blake3::hash(&bytes).into())
+}
+
+/// Hash of a file that has blocks, all of which are known.
+fn root(signature: &Signature) -> Hash {
+    // There are as many as the length says, because they were made from it.
+    blocks::root(&signature.blocks, signature.length).unwrap_or_default()
+}
+
+/// Reads some blocks for their values. The weak sums of blocks that are in the old file are taken from there.
 fn read(
     file: &File,
-    length: u64,
+    signature: &mut Signature,
+    window: Range<usize>,
     old: Option<&Signature>,
     threads: usize,
     stop: &AtomicBool,
-) -> io::Result<(Hash, Signature)> {
-    let mut signature = Signature::empty(length);
-    let count = signature.blocks.0.len();
-    if count == 0 {
-        check(stop)?;
-        // It fits into a block.
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(BLOCK)];
-        file.read_exact_at(&mut bytes, 0)?;
-        return Ok((blake3::hash(&bytes).into(), signature));
-    }
+) -> io::Result<()> {
+    let length = signature.length;
     // Neighbours go to one thread, so that every one of them reads straight on.
-    let share = count.div_ceil(threads.max(1));
-    let weak = &mut signature.weak[..];
+    let share = window.len().div_ceil(threads.max(1));
+    let full = signature.weak.len();
+    let weak = &mut signature.weak[window.start.min(full)..window.end.min(full)];
+    let values = &mut signature.blocks.0[window.clone()];
     let results: Vec<io::Result<()>> = thread::scope(|scope| {
         let mut weak = weak.chunks_mut(share);
-        let running: Vec<_> = signature
-            .blocks
-            .0
+        let running: Vec<_> = values
             .chunks_mut(share)
             .enumerate()
             .map(|(part, values)| {
                 let weak = weak.next().unwrap_or_default();
-                let first = part * share;
+                let first = window.start + part * share;
                 scope.spawn(move || some(file, length, first, values, weak, old, stop))
             })
             .collect();
         running.into_iter().map(joined).collect()
     });
-    results.into_iter().collect::<io::Result<()>>()?;
-    // There are as many as the length says, because they were made from it.
-    let hash = blocks::root(&signature.blocks, length).unwrap_or_default();
-    Ok((hash, signature))
+    results.into_iter().collect()
 }
 
 /// The blocks from `first` on. There may be one less of the weak sums.

@@ -116,9 +116,14 @@ impl Plan {
             let Some(bytes) = seen.map(|(path, _)| path).or(entry.map(|(path, _)| path)) else {
                 return;
             };
+            let (seen, entry) = (seen.map(|(_, seen)| seen), entry.map(|(_, entry)| entry));
+            let hash = seen.and_then(|seen| hash_of(ground, bytes, seen));
+            if is_there(seen, entry, hash) {
+                continue;
+            }
             // They come from tables, which hold nothing else.
             let Ok(path) = RelPath::new(bytes) else { continue };
-            match (seen.map(|(_, seen)| seen), entry.map(|(_, entry)| entry)) {
+            match (seen, entry) {
                 (Some(seen), entry) => {
                     if let Some(entry) = entry
                         && entry.kind == Kind::Dir
@@ -128,9 +133,9 @@ impl Plan {
                     {
                         makes_room = Some(path.clone());
                         self.remove(ground, path.clone(), entry, true);
-                        self.put(ground, path, seen, None);
+                        self.put(ground, path, seen, hash, None);
                     } else {
-                        self.put(ground, path, seen, entry);
+                        self.put(ground, path, seen, hash, entry);
                     }
                 }
                 (None, Some(entry)) => {
@@ -157,30 +162,18 @@ impl Plan {
         }
     }
 
-    fn put(&mut self, ground: &Ground<'_>, path: RelPath, seen: &Seen, old: Option<&Entry>) {
-        let hash = match seen.kind {
-            Kind::File | Kind::Link => (ground.hash)(&path, &seen.key),
-            Kind::Dir | Kind::Other => None,
-        };
-        let denies = seen.kind == Kind::Dir && seen.mode & OWNER != OWNER;
-        let is_there = old.is_some_and(|old| {
-            old.kind == seen.kind
-                && match seen.kind {
-                    Kind::Dir => old.mode == seen.mode,
-                    Kind::Link => hash == Some(old.hash),
-                    Kind::File => {
-                        hash == Some(old.hash)
-                            && old.size == seen.key.size
-                            && old.mode == seen.mode
-                            && old.mtime_ns == seen.key.mtime_ns
-                    }
-                    Kind::Other => true,
-                }
-        });
-        if is_there || (ground.refused)(&path, Some(seen)) {
+    fn put(
+        &mut self,
+        ground: &Ground<'_>,
+        path: RelPath,
+        seen: &Seen,
+        hash: Option<Hash>,
+        old: Option<&Entry>,
+    ) {
+        if (ground.refused)(&path, Some(seen)) {
             return;
         }
-        if denies {
+        if seen.kind == Kind::Dir && seen.mode & OWNER != OWNER {
             self.modes.push((path.clone(), *seen));
             // It is there and only its mode differs.
             if old.is_some_and(|old| old.kind == Kind::Dir) {
@@ -199,6 +192,33 @@ impl Plan {
             old: old.cloned(),
         });
     }
+}
+
+/// The hash of the content of what was seen, if it has some and that is known.
+fn hash_of(ground: &Ground<'_>, path: &[u8], seen: &Seen) -> Option<Hash> {
+    match seen.kind {
+        Kind::File | Kind::Link => (ground.hash)(path, &seen.key),
+        Kind::Dir | Kind::Other => None,
+    }
+}
+
+/// Whether what was seen is what the record has.
+fn is_there(seen: Option<&Seen>, old: Option<&Entry>, hash: Option<Hash>) -> bool {
+    let (Some(seen), Some(old)) = (seen, old) else {
+        return false;
+    };
+    old.kind == seen.kind
+        && match seen.kind {
+            Kind::Dir => old.mode == seen.mode,
+            Kind::Link => hash == Some(old.hash),
+            Kind::File => {
+                hash == Some(old.hash)
+                    && old.size == seen.key.size
+                    && old.mode == seen.mode
+                    && old.mtime_ns == seen.key.mtime_ns
+            }
+            Kind::Other => true,
+        }
 }
 
 /// Whether a path is this one or below it.

@@ -11,7 +11,7 @@ use tokio::task::spawn_blocking;
 use tonic::{Status, transport::Channel};
 
 use crate::{
-    Problem, Root, RootGone, Seen,
+    Problem, ProblemKind, Root, RootGone, Seen,
     engine::Config,
     rules::{Rules, RulesError},
     scan::{Scan, scan},
@@ -79,12 +79,13 @@ impl Paths {
     }
 }
 
-/// Looks at both sides.
+/// Looks at both sides. `all` are the ids of all syncs there are, with this one.
 ///
 /// # Errors
 /// When one of them cannot be looked at.
 pub async fn preview(
     config: &Config,
+    all: Vec<String>,
     mut client: HelperServiceClient<Channel>,
 ) -> Result<Preview, PreviewError> {
     let config_there = config.clone();
@@ -92,6 +93,8 @@ pub async fn preview(
     let request = LookTargetRequest {
         target: config.target.clone().into(),
         limit: ENTRIES,
+        id: config.id.clone(),
+        all,
     };
     let there = client.look_target(request).await?.into_inner();
     let looked = looking.await;
@@ -99,10 +102,19 @@ pub async fn preview(
     let mut preview = Preview {
         target: there.target.to_vec(),
         exists: there.exists,
-        problem_count: here.problems.len() as u64,
         ..Preview::default()
     };
-    preview.problems = here.problems.into_iter().take(PROBLEMS).collect();
+    // What is only told about is not left out.
+    let left_out = here
+        .problems
+        .into_iter()
+        .filter(|problem| problem.kind != ProblemKind::SpecialBits);
+    for problem in left_out {
+        preview.problem_count += 1;
+        if preview.problems.len() < PROBLEMS {
+            preview.problems.push(problem);
+        }
+    }
     for (_, seen) in here.tree.iter().filter(|(_, seen)| seen.kind == Kind::File) {
         preview.files += 1;
         preview.bytes += seen.key.size;

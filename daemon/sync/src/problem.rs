@@ -11,6 +11,8 @@ pub enum ProblemKind {
     Unreadable,
     /// A device, FIFO or socket.
     SpecialFile,
+    /// It is there without its setuid, setgid or sticky bit.
+    SpecialBits,
     /// It changes faster than it can be read.
     Changing,
     /// Its name cannot be had there.
@@ -37,6 +39,7 @@ impl ProblemKind {
             Self::Conflict => "conflict",
             Self::Unreadable => "unreadable",
             Self::SpecialFile => "special_file",
+            Self::SpecialBits => "special_bits",
             Self::Changing => "changing",
             Self::NameRefused => "name_refused",
             Self::NameClash => "name_clash",
@@ -53,7 +56,7 @@ impl ProblemKind {
     /// Whether something is missing on the host because of it. What is never copied is not missed.
     #[must_use]
     pub fn is_missing(self) -> bool {
-        self != Self::SpecialFile
+        !matches!(self, Self::SpecialFile | Self::SpecialBits)
     }
 }
 

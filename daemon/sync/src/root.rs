@@ -63,6 +63,8 @@ pub struct Seen {
     pub kind: Kind,
     /// Permission bits, at most `0o777`. Zero for links.
     pub mode: u16,
+    /// It has a setuid, setgid or sticky bit besides, which is not copied: there it would stand for other users and groups.
+    pub special_bits: bool,
     /// What tells that it is still the same.
     pub key: StatKey,
 }
@@ -78,6 +80,7 @@ impl Seen {
         Self {
             kind,
             mode,
+            special_bits: matches!(kind, Kind::File | Kind::Dir) && stat.st_mode & 0o7000 != 0,
             key: StatKey::of(stat),
         }
     }

@@ -135,6 +135,9 @@ pub fn look(root: &Root, rules: &Rules, scope: &Scope, stop: &AtomicBool) -> Sca
             continue;
         }
         let only_tracked = verdict == Verdict::HoldsTracked;
+        if seen.special_bits && !only_tracked {
+            work.bits(path);
+        }
         if seen.kind == Kind::Dir && deep {
             let slot = work.slot();
             tops.push((path.to_vec(), slot, seen, only_tracked));
@@ -319,6 +322,7 @@ impl<'a> Work<'a> {
         };
         let mut entries = Vec::with_capacity(listed.len());
         let mut dirs = Vec::new();
+        let mut path = job.path.clone();
         for (name, kind) in listed {
             let text = &names[name.clone()];
             // Most file systems say what it is, so that what does not count is not even looked at.
@@ -345,14 +349,17 @@ impl<'a> Work<'a> {
             if verdict == Verdict::Ignored {
                 continue;
             }
-            let path = join(&job.path, text);
-            match RelPath::new(&path) {
-                Ok(_) if seen.kind == Kind::Other => self.special(&path),
-                Ok(_) => {
+            enter(&mut path, job.path.len(), text);
+            match RelPath::check(&path) {
+                Ok(()) if seen.kind == Kind::Other => self.special(&path),
+                Ok(()) => {
+                    if seen.special_bits && verdict != Verdict::HoldsTracked {
+                        self.bits(&path);
+                    }
                     let slot = is_dir.then(|| self.slot());
                     if let Some(slot) = slot {
                         dirs.push(Job {
-                            path,
+                            path: path.clone(),
                             from: From::Above(rules.clone(), verdict),
                             slot,
                         });
@@ -462,6 +469,12 @@ impl<'a> Work<'a> {
         lock(&self.done).problems.push(problem);
     }
 
+    fn bits(&self, path: &[u8]) {
+        let message = "it is there without its setuid, setgid or sticky bit, which are not copied";
+        let problem = Problem::new(path, ProblemKind::SpecialBits, message);
+        lock(&self.done).problems.push(problem);
+    }
+
     fn refused(&self, path: &[u8], why: BadPath) {
         let problem = Problem::new(path, ProblemKind::NameRefused, why.to_string());
         lock(&self.done).problems.push(problem);
@@ -483,35 +496,39 @@ fn emit(batch: &DirBatch, batches: &[Option<DirBatch>], scan: &mut Scan) {
     // An explicit stack: how deep trees are is not for us to say.
     let mut stack = vec![(batch, 0)];
     // Directories that count when something below them does.
-    let mut waiting: Vec<(RelPath, Seen)> = Vec::new();
+    let mut waiting: Vec<(Vec<u8>, Seen)> = Vec::new();
+    let mut path = Vec::new();
     while let Some((batch, at)) = stack.pop() {
         let Some(found) = batch.entries.get(at) else {
             continue;
         };
         stack.push((batch, at + 1));
-        let path = join(&batch.path, &batch.names[found.name.clone()]);
+        path.clear();
+        path.extend_from_slice(&batch.path);
+        enter(&mut path, batch.path.len(), &batch.names[found.name.clone()]);
         waiting.retain(|(dir, _)| path.starts_with(dir) && path.get(dir.len()) == Some(&b'/'));
-        // It was taken before; nothing else can have changed it.
-        let Ok(path) = RelPath::new(&path) else { continue };
         let inside = match found.slot {
             Some(slot) => match &batches[slot] {
                 Some(inside) => Some(inside),
                 // Unknown directories stay, those that are gone go.
-                None if scan.unknown.contains(&path) || scan.stopped => None,
+                None if scan.stopped || scan.unknown.iter().any(|dir| **dir == *path) => None,
                 None => continue,
             },
             None => None,
         };
-        if inside.is_some() {
-            scan.dirs.push(path.clone());
+        // All of them were taken for paths before.
+        if inside.is_some()
+            && let Ok(dir) = RelPath::new(&path)
+        {
+            scan.dirs.push(dir);
         }
         if found.only_tracked {
-            waiting.push((path, found.seen));
+            waiting.push((path.clone(), found.seen));
         } else {
             for (dir, seen) in waiting.drain(..) {
-                scan.tree.insert(dir, seen);
+                let _path = scan.tree.append(&dir, seen);
             }
-            scan.tree.insert(path, found.seen);
+            let _path = scan.tree.append(&path, found.seen);
         }
         if let Some(inside) = inside {
             stack.push((inside, 0));
@@ -548,6 +565,15 @@ fn holds(dir: &OwnedFd) -> Holds {
         outlastignore: true,
         git: look_at(dir, b".git").is_ok(),
     }
+}
+
+/// Makes a path that begins with that of a directory, of this length, the path of a name in it.
+fn enter(path: &mut Vec<u8>, dir: usize, name: &[u8]) {
+    path.truncate(dir);
+    if dir > 0 {
+        path.push(b'/');
+    }
+    path.extend_from_slice(name);
 }
 
 fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {

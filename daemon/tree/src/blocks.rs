@@ -106,19 +106,36 @@ impl Rolling {
         }
     }
 
+    /// Takes a whole block without its bytes, by the value it has at this place. False, and nothing is taken, where no
+    /// block begins.
+    pub fn known(&mut self, value: Hash) -> bool {
+        if self.filled == BLOCK {
+            self.close();
+        }
+        if self.filled > 0 {
+            return false;
+        }
+        self.length += BLOCK as u64;
+        self.push(value);
+        true
+    }
+
     /// Bytes that came so far.
     #[must_use]
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The hash of all that came, and of its blocks.
+    /// The hash of all that came, and of its blocks. Of one block that came by its value alone it cannot be told: that is
+    /// the hash of nothing.
     #[must_use]
     pub fn finish(mut self) -> (Hash, Blocks) {
-        if self.length <= BLOCK as u64 {
+        if self.blocks.is_empty() {
             return (self.current.finalize().into(), Blocks::default());
         }
-        self.close();
+        if self.filled > 0 {
+            self.close();
+        }
         let blocks = Blocks(self.blocks);
         // There are as many as the length says, because both were counted here.
         let hash = root(&blocks, self.length).unwrap_or_default();
@@ -126,7 +143,12 @@ impl Rolling {
     }
 
     fn close(&mut self) {
-        self.blocks.push(self.current.finalize_non_root());
+        let value = self.current.finalize_non_root();
+        self.push(value);
+    }
+
+    fn push(&mut self, value: Hash) {
+        self.blocks.push(value);
         self.current = Hasher::new();
         self.current
             .set_input_offset(self.blocks.len() as u64 * BLOCK as u64);
@@ -240,6 +262,34 @@ mod tests {
             blocks.0[block] = of_block(block as u64, &bytes[block * BLOCK..end]);
             assert_eq!(root(&blocks, length as u64), Some(blake3::hash(&bytes).into()));
         }
+    }
+
+    #[test]
+    fn blocks_that_are_known_need_no_bytes() {
+        let bytes = content(4 * BLOCK + 1000, 5);
+        let values: Vec<Hash> = (0..)
+            .zip(bytes.chunks(BLOCK))
+            .map(|(index, block)| of_block(index, block))
+            .collect();
+        let mut rolling = Rolling::new();
+        assert!(rolling.known(values[0]));
+        rolling.update(&bytes[BLOCK..2 * BLOCK]);
+        assert!(rolling.known(values[2]));
+        rolling.update(&bytes[3 * BLOCK..3 * BLOCK + 10]);
+        assert!(!rolling.known(values[3]), "in the middle of a block");
+        rolling.update(&bytes[3 * BLOCK + 10..]);
+        assert_eq!(rolling.length(), bytes.len() as u64);
+        assert_eq!(
+            rolling.finish(),
+            (blake3::hash(&bytes).into(), Blocks(values.clone()))
+        );
+        // To the end.
+        let mut rolling = Rolling::new();
+        assert!(values[..3].iter().all(|value| rolling.known(*value)));
+        assert_eq!(rolling.finish().0, *blake3::hash(&bytes[..3 * BLOCK]).as_bytes());
+        let mut alone = Rolling::new();
+        assert!(alone.known(values[0]));
+        assert_eq!(alone.finish().0, Hash::default());
     }
 
     #[test]

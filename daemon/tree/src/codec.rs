@@ -148,7 +148,8 @@ impl<'a> Reader<'a> {
         self.take(32)?.try_into().map_err(|_length| Damaged)
     }
 
-    pub(crate) fn path(&mut self) -> Result<RelPath, Damaged> {
+    /// Goes on to the next path, which is [`Self::path`] until the one after it.
+    pub(crate) fn next_path(&mut self) -> Result<(), Damaged> {
         let shared = usize::try_from(self.number()?).map_err(|_overflow| Damaged)?;
         if shared > self.last.len() {
             return Err(Damaged);
@@ -156,7 +157,12 @@ impl<'a> Reader<'a> {
         let rest = self.text()?;
         self.last.truncate(shared);
         self.last.extend_from_slice(rest);
-        RelPath::new(&self.last).map_err(|_bad| Damaged)
+        RelPath::check(&self.last).map_err(|_bad| Damaged)
+    }
+
+    /// The path that was read last. It was checked.
+    pub(crate) fn path(&self) -> &[u8] {
+        &self.last
     }
 
     pub(crate) fn entry(&mut self) -> Result<Entry, Damaged> {

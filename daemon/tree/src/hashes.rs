@@ -9,6 +9,9 @@ use crate::{
 /// What the bytes begin with: the name and the version of their form.
 const MAGIC: &[u8] = b"OLHASH1\n";
 
+/// Bytes that a hash with its path takes at least.
+const LEAST: usize = 53;
+
 /// What a file held when it was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hashed {
@@ -59,17 +62,18 @@ pub fn decode(bytes: &[u8]) -> Result<(Table<Hashed>, Table<Attached>), Damaged>
         return Err(Damaged);
     }
     let mut from = Reader::new(content.strip_prefix(MAGIC).ok_or(Damaged)?);
-    let mut hashes = Table::new();
-    for _ in 0..from.count()? {
-        let path = from.path()?;
+    let count = from.count()?;
+    let mut hashes = Table::with_room(count.min(from.left.len() / LEAST));
+    for _ in 0..count {
+        from.next_path()?;
         let (key, hash) = (from.key()?, from.hash()?);
-        hashes.insert(path, Hashed { key, hash });
+        hashes.append_known(from.path(), Hashed { key, hash });
     }
     let mut attached = Table::new();
     for _ in 0..from.count()? {
-        let path = from.path()?;
+        from.next_path()?;
         let (hash, bytes) = (from.hash()?, from.text()?.to_vec());
-        attached.insert(path, Attached { hash, bytes });
+        attached.append_known(from.path(), Attached { hash, bytes });
     }
     if !from.left.is_empty() {
         return Err(Damaged);

@@ -231,7 +231,8 @@ fn decode(from: &mut Reader<'_>) -> Result<Record, Damaged> {
             let generation = from.number()?;
             let count = from.count()?;
             let change = |from: &mut Reader<'_>| {
-                let path = from.path()?;
+                from.next_path()?;
+                let path = RelPath::known(from.path());
                 let new = if from.byte()? == 1 {
                     Some(from.entry()?)
                 } else {

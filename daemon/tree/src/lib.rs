@@ -20,5 +20,5 @@ pub use self::{
     codec::Damaged,
     entry::{Entry, Far, Hash, Kind, StatKey},
     path::{BadPath, MAX_PATH, RESERVED, RelPath, order},
-    table::{Iter, Table},
+    table::{Cursor, Iter, Table},
 };

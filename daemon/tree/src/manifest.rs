@@ -18,6 +18,9 @@ use crate::{
 /// What the file begins with: the name and the version of its form.
 const MAGIC: &[u8] = b"OLTREE1\n";
 
+/// Bytes that an entry with its path takes at least.
+const LEAST: usize = 24;
+
 /// What is true of the whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Head {
@@ -51,6 +54,11 @@ pub enum ReadError {
 /// The bytes of the file.
 #[must_use]
 pub fn encode(head: &Head, table: &Table<Far>) -> Vec<u8> {
+    encode_from(head, table, Far::clone)
+}
+
+/// As [`encode`], of records that are something else.
+fn encode_from<R>(head: &Head, table: &Table<R>, far: impl Fn(&R) -> Far) -> Vec<u8> {
     let mut to = Writer::after(MAGIC.to_vec());
     to.bytes.reserve(table.len() * 128);
     to.text(head.epoch.as_bytes());
@@ -61,9 +69,9 @@ pub fn encode(head: &Head, table: &Table<Far>) -> Vec<u8> {
     to.number(head.dev);
     to.number(head.ino);
     to.number(table.len() as u64);
-    for (path, far) in table {
+    for (path, record) in table {
         to.path(path);
-        to.far(far);
+        to.far(&far(record));
     }
     let hash: Hash = blake3::hash(&to.bytes).into();
     to.bytes.extend_from_slice(&hash);
@@ -75,6 +83,14 @@ pub fn encode(head: &Head, table: &Table<Far>) -> Vec<u8> {
 /// # Errors
 /// When they are not what was written.
 pub fn decode(bytes: &[u8]) -> Result<(Head, Table<Far>), Damaged> {
+    decode_into(bytes, |far| far)
+}
+
+/// As [`decode`], keeping of each entry only what is made of it.
+///
+/// # Errors
+/// When they are not what was written.
+pub fn decode_into<R>(bytes: &[u8], keep: impl Fn(Far) -> R) -> Result<(Head, Table<R>), Damaged> {
     let (content, hash) = bytes
         .len()
         .checked_sub(32)
@@ -93,10 +109,12 @@ pub fn decode(bytes: &[u8]) -> Result<(Head, Table<Far>), Damaged> {
         dev: from.number()?,
         ino: from.number()?,
     };
-    let mut table = Table::new();
-    for _ in 0..from.count()? {
-        let path = from.path()?;
-        table.insert(path, from.far()?);
+    let count = from.count()?;
+    let mut table = Table::with_room(count.min(from.left.len() / LEAST));
+    for _ in 0..count {
+        from.next_path()?;
+        let record = keep(from.far()?);
+        table.append_known(from.path(), record);
     }
     if !from.left.is_empty() {
         return Err(Damaged);
@@ -111,7 +129,15 @@ pub fn decode(bytes: &[u8]) -> Result<(Head, Table<Far>), Damaged> {
 /// # Errors
 /// When it cannot be written; the one before is still there then.
 pub fn write(path: &Path, head: &Head, table: &Table<Far>) -> io::Result<()> {
-    let bytes = encode(head, table);
+    write_from(path, head, table, Far::clone)
+}
+
+/// As [`write()`], of records that are something else.
+///
+/// # Errors
+/// When it cannot be written; the one before is still there then.
+pub fn write_from<R>(path: &Path, head: &Head, table: &Table<R>, far: impl Fn(&R) -> Far) -> io::Result<()> {
+    let bytes = encode_from(head, table, far);
     let temporary = path.with_extension("new");
     let mut file = OpenOptions::new()
         .write(true)

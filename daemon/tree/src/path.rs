@@ -39,6 +39,15 @@ impl RelPath {
     /// # Errors
     /// When they are not.
     pub fn new(bytes: &[u8]) -> Result<Self, BadPath> {
+        Self::check(bytes)?;
+        Ok(Self(bytes.into()))
+    }
+
+    /// Whether bytes are such a path.
+    ///
+    /// # Errors
+    /// Why they are not.
+    pub fn check(bytes: &[u8]) -> Result<(), BadPath> {
         if bytes.len() > MAX_PATH {
             return Err(BadPath::TooLong);
         }
@@ -53,7 +62,7 @@ impl RelPath {
                 return Err(BadPath::Reserved);
             }
         }
-        Ok(Self(bytes.into()))
+        Ok(())
     }
 
     /// The bytes.

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, iter::Peekable, ops::Bound};
 
-use crate::{RelPath, order};
+use crate::{BadPath, RelPath, order};
 
 /// Additions that are gathered before they are merged in, however small the table.
 const GATHER: usize = 1024;
@@ -46,6 +46,14 @@ impl<R> Table<R> {
         Self::default()
     }
 
+    /// An empty one with room for so many records.
+    pub(crate) fn with_room(records: usize) -> Self {
+        Self {
+            rows: Vec::with_capacity(records),
+            ..Self::default()
+        }
+    }
+
     /// How many records there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -70,9 +78,16 @@ impl<R> Table<R> {
     pub fn get(&self, path: &[u8]) -> Option<&R> {
         match self.find(path) {
             Ok(at) => self.rows[at].record.as_ref(),
-            Err(_) if self.late.is_empty() => None,
-            Err(_) => self.late.get(&RelPath::known(path)),
+            Err(_) => self.late(path),
         }
+    }
+
+    /// The record of a path that is not among the rows.
+    fn late(&self, path: &[u8]) -> Option<&R> {
+        if self.late.is_empty() {
+            return None;
+        }
+        self.late.get(&RelPath::known(path))
     }
 
     /// The record of a path, to be changed.
@@ -108,6 +123,26 @@ impl<R> Table<R> {
         }
     }
 
+    /// Sets the record of a path. As [`Self::insert`], but what comes in order takes no memory for its path alone.
+    ///
+    /// # Errors
+    /// When it is no path.
+    pub fn append(&mut self, path: &[u8], record: R) -> Result<(), BadPath> {
+        RelPath::check(path)?;
+        self.append_known(path, record);
+        Ok(())
+    }
+
+    /// The same of a path that was checked before.
+    pub(crate) fn append_known(&mut self, path: &[u8], record: R) {
+        let last = self.rows.len().checked_sub(1);
+        if self.late.is_empty() && last.is_none_or(|last| order(self.path(last), path).is_lt()) {
+            self.push(path, record);
+        } else {
+            self.insert(RelPath::known(path), record);
+        }
+    }
+
     /// Removes the record of a path and returns it.
     pub fn remove(&mut self, path: &[u8]) -> Option<R> {
         match self.find(path) {
@@ -126,6 +161,44 @@ impl<R> Table<R> {
     #[must_use]
     pub fn iter(&self) -> Iter<'_, R> {
         self.between(0, Bound::Unbounded, None)
+    }
+
+    /// Looks up what comes in order at little cost.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor<'_, R> {
+        Cursor { table: self, row: 0 }
+    }
+
+    /// All of them in so many parts that follow each other, about equal and some of them perhaps empty.
+    #[must_use]
+    pub fn parts(&self, count: usize) -> Vec<Iter<'_, R>> {
+        let step = self.rows.len().div_ceil(count.max(1)).max(1);
+        let mut parts: Vec<Iter<'_, R>> = (0..self.rows.len())
+            .step_by(step)
+            .map(|row| {
+                let until = (row + step).min(self.rows.len());
+                // What came late and lies before the first row or after the last one belongs to these.
+                let from = match row {
+                    0 => Bound::Unbounded,
+                    _ => Bound::Included(RelPath::known(self.path(row))),
+                };
+                let to = match until == self.rows.len() {
+                    true => Bound::Unbounded,
+                    false => Bound::Excluded(RelPath::known(self.path(until))),
+                };
+                Iter {
+                    table: self,
+                    row,
+                    until,
+                    late: self.late.range((from, to)).peekable(),
+                    below: None,
+                }
+            })
+            .collect();
+        if parts.is_empty() {
+            parts.push(self.iter());
+        }
+        parts
     }
 
     /// That of `path` and everything below it, in order. The empty path: all.
@@ -216,8 +289,37 @@ impl<R> Table<R> {
         Iter {
             table: self,
             row,
+            until: self.rows.len(),
             late: self.late.range((late, Bound::Unbounded)).peekable(),
             below,
+        }
+    }
+}
+
+/// A place in a table, mostly that of the path that is asked for next.
+#[derive(Debug)]
+pub struct Cursor<'a, R> {
+    table: &'a Table<R>,
+    row: usize,
+}
+
+impl<'a, R> Cursor<'a, R> {
+    /// The record of a path.
+    pub fn get(&mut self, path: &[u8]) -> Option<&'a R> {
+        let is_next = self.row < self.table.rows.len() && self.table.path(self.row) == path;
+        let at = match is_next {
+            true => Ok(self.row),
+            false => self.table.find(path),
+        };
+        match at {
+            Ok(at) => {
+                self.row = at + 1;
+                self.table.rows[at].record.as_ref()
+            }
+            Err(at) => {
+                self.row = at;
+                self.table.late(path)
+            }
         }
     }
 }
@@ -227,6 +329,8 @@ impl<R> Table<R> {
 pub struct Iter<'a, R> {
     table: &'a Table<R>,
     row: usize,
+    /// Where it ends among the rows.
+    until: usize,
     late: Peekable<std::collections::btree_map::Range<'a, RelPath, R>>,
     /// Ends where something is neither this nor below it.
     below: Option<Box<[u8]>>,
@@ -236,17 +340,11 @@ impl<'a, R> Iterator for Iter<'a, R> {
     type Item = (&'a [u8], &'a R);
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self
-            .table
-            .rows
-            .get(self.row)
-            .is_some_and(|row| row.record.is_none())
-        {
+        let rows = &self.table.rows[..self.until];
+        while rows.get(self.row).is_some_and(|row| row.record.is_none()) {
             self.row += 1;
         }
-        let early = self
-            .table
-            .rows
+        let early = rows
             .get(self.row)
             .and_then(|row| Some((self.table.path(self.row), row.record.as_ref()?)));
         let late = self.late.peek().map(|(path, record)| (path.as_bytes(), *record));
@@ -334,9 +432,12 @@ mod tests {
             let all: Vec<_> = table.iter().map(|(path, record)| (path.to_vec(), *record)).collect();
             let expected: Vec<_> = map.iter().map(|(path, record)| (path.to_vec(), *record)).collect();
             assert_eq!(all, expected);
-            for path in map.keys() {
+            let mut cursor = table.cursor();
+            for path in map.keys().chain(map.keys().rev()) {
                 assert_eq!(table.get(path), map.get(path));
+                assert_eq!(cursor.get(path), map.get(path));
             }
+            assert_eq!(cursor.get(b"none"), None);
             for top in ["a", "b", "a!", "a/ax", "ab"] {
                 let top = top.as_bytes();
                 let found: Vec<_> = table.range(top).map(|(path, _)| path.to_vec()).collect();
@@ -346,6 +447,13 @@ mod tests {
                     .map(|path| path.to_vec())
                     .collect();
                 assert_eq!(found, expected);
+            }
+            for count in [1, 2, 3, 7] {
+                let parts = table.parts(count);
+                assert!(!parts.is_empty() && parts.len() <= count);
+                let found: Vec<_> = parts.into_iter().flatten().map(|(path, _)| path.to_vec()).collect();
+                let expected: Vec<_> = map.keys().map(|path| path.to_vec()).collect();
+                assert_eq!(found, expected, "in {count} parts");
             }
         }
     }

@@ -23,7 +23,7 @@ use self::{
 };
 use super::{
     Answers, Core,
-    error::{broken, check_id, failed, usage},
+    error::{broken, check_id, usage},
 };
 use crate::target::{self, Grounds};
 
@@ -150,8 +150,9 @@ pub(super) async fn look(core: Arc<Core>, request: LookTargetRequest) -> Result<
         let path = grounds
             .resolve(&request.target)
             .map_err(|error| refuse(error.into()))?;
-        let found = target::walk(&path, limit, &stop);
-        let found = found.map_err(|errno| failed(&crate::spool::at("looking at", &path, &errno.into())))?;
+        target::check(&core.root, &request.id, &request.all, &path).map_err(refuse)?;
+        let found = target::walk(&path, limit, &stop)
+            .map_err(|errno| refuse(crate::spool::at("looking at", &path, &errno.into()).into()))?;
         let exists = found.is_some();
         let found = found.unwrap_or_default();
         Ok(LookTargetResponse {

@@ -6,9 +6,9 @@ use std::{
     os::fd::OwnedFd,
 };
 
-use outlast_tree::{Entry, Far, Hash, Kind, RelPath, StatKey, open_beneath};
+use outlast_tree::{Entry, Far, Hash, Kind, StatKey};
 use rustix::{
-    fs::{self, AtFlags, OFlags},
+    fs::{self, AtFlags},
     io::Errno,
 };
 
@@ -36,10 +36,10 @@ impl Target {
                 self.write(parent, op, entry, |mut file| Ok(file.write_all(bytes)?))
             }
             Content::SameAs(other) => {
-                let (base, _) = self.base(other, Some(&entry.hash))?;
+                let base = self.base(other, Some(&entry.hash))?;
                 let stop = self.stop.clone();
                 self.write(parent, op, entry, |file| {
-                    let copied = copy(&base, file, &stop)?;
+                    let copied = copy(&base.file, file, &stop)?;
                     if copied == entry.hash {
                         Ok(())
                     } else {
@@ -50,22 +50,6 @@ impl Target {
                 })
             }
             Content::Arrived(number) => self.arrived(parent, op, entry, *number),
-        }
-    }
-
-    /// Opens a file of the record that is as it was left, and has this hash.
-    pub(super) fn base(&self, path: &RelPath, hash: Option<&Hash>) -> Result<(File, u64), Refused> {
-        let missing = || Refused::need("the file it is to be copied from is not there as it was");
-        let has =
-            |far: &&Far| far.entry.kind == Kind::File && hash.is_none_or(|hash| far.entry.hash == *hash);
-        let far = self.record.table.get(path).filter(has).ok_or_else(missing)?;
-        let opened = open_beneath(&self.root, path, OFlags::RDONLY | OFlags::NONBLOCK);
-        let file = opened.map_err(|_errno| missing())?;
-        let found = fs::fstat(&file).map_err(Refused::errno)?;
-        if is_as_recorded(far, &found) {
-            Ok((file.into(), far.entry.size))
-        } else {
-            Err(missing())
         }
     }
 

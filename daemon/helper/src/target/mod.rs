@@ -13,8 +13,10 @@
 //! | `journal` | what came after ([`outlast_tree::journal`]) |
 //! | `lock` | held with `flock` by whoever has the target open |
 
+mod base;
 mod dirs;
 mod disk;
+mod door;
 mod files;
 mod look;
 mod meta;
@@ -42,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use self::{dirs::Dirs, record::Record, stage::Stage, staging::Names};
 pub(crate) use self::{
     disk::OnDisk,
+    door::check,
     open::{OpenError, Opening, forget},
     place::{Grounds, Misplaced},
     refused::{Refusal, Refused},

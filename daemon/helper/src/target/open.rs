@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Grounds, Misplaced, Target,
     dirs::Dirs,
-    place::{self, overlapping, owner_of},
+    place::{self, in_the_way, overlapping, owner_of},
     record::{Loaded, Manifest, Named, Record, parents},
     staging::Names,
 };
@@ -186,17 +186,7 @@ impl Opening<'_> {
         head: &Head,
         boot: &str,
     ) -> Result<(), OpenError> {
-        let there = match rustix::fs::stat(path) {
-            Ok(there) => Some(there),
-            Err(rustix::io::Errno::NOENT) => None,
-            Err(errno) => return Err(at("looking at", path, &errno.into()).into()),
-        };
-        if let Some(there) = &there
-            && outlast_tree::Kind::of(there) != outlast_tree::Kind::Dir
-        {
-            let text = format!("the target {path:?} is no directory");
-            return Err(Misplaced::Senseless(text).into());
-        }
+        let there = directory(path)?;
         // Whoever was killed before the first manifest wrote nothing yet.
         let known = found != Manifest::None;
         match (known, there) {
@@ -226,14 +216,27 @@ impl Opening<'_> {
         let all = fs::File::open(all).map_err(|error| at("opening", all, &error))?;
         flock(&all, FlockOperation::LockExclusive).map_err(io::Error::from)?;
         for other in overlapping(self.spool, self.id, path)? {
-            if self.all.is_empty() || self.all.contains(&other.id) {
-                return Err(Misplaced::Overlap(path.to_owned(), other.id, other.path).into());
+            if in_the_way(&other, self.all) {
+                return Err(other.overlap(path).into());
             }
             tracing::info!(id = other.id, path = ?other.path, "the record of a sync that there is no more makes room");
             forget(self.spool, &other.id, &self.stop)?;
         }
         Named::new(path).write(dir)?;
         Ok(())
+    }
+}
+
+/// Looks at a directory that is to be a target. None: nothing is there.
+///
+/// # Errors
+/// When it is something else, or cannot be looked at.
+pub(super) fn directory(path: &Path) -> Result<Option<rustix::fs::Stat>, OpenError> {
+    match rustix::fs::stat(path) {
+        Ok(there) if outlast_tree::Kind::of(&there) == outlast_tree::Kind::Dir => Ok(Some(there)),
+        Ok(_) => Err(Misplaced::Senseless(format!("the target {path:?} is no directory")).into()),
+        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(errno) => Err(at("looking at", path, &errno.into()).into()),
     }
 }
 

@@ -137,6 +137,19 @@ pub(super) struct Other {
     pub(super) path: PathBuf,
 }
 
+impl Other {
+    /// What is said of a directory that overlaps with it.
+    pub(super) fn overlap(self, path: &Path) -> Misplaced {
+        Misplaced::Overlap(path.to_owned(), self.id, self.path)
+    }
+}
+
+/// Whether another sync keeps its target, given the ids of all there are: what one left that is forgotten does not count.
+/// Where those are not known nobody is taken for forgotten.
+pub(super) fn in_the_way(other: &Other, all: &[String]) -> bool {
+    all.is_empty() || all.contains(&other.id)
+}
+
 /// Other syncs whose targets overlap with a directory.
 pub(super) fn overlapping(spool: &Root, id: &str, path: &Path) -> Result<Vec<Other>, Misplaced> {
     let mut found = Vec::new();

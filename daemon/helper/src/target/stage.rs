@@ -3,17 +3,14 @@
 
 use std::{
     fs::File,
-    io::{self, Write as _},
+    io,
     os::{fd::OwnedFd, unix::fs::FileExt as _},
 };
 
 use outlast_tree::{Entry, Hash, RelPath, blocks::Rolling, open_beneath};
 use rustix::fs::{AtFlags, OFlags};
 
-use super::{
-    Refusal, Refused, Target,
-    meta::{CHUNK, os},
-};
+use super::{Refusal, Refused, Target, base::Base, meta::os};
 
 /// How many may be under way. Each takes up to three open files.
 const STAGES_MAX: usize = 64;
@@ -38,7 +35,7 @@ struct Open {
     parent: OwnedFd,
     name: Vec<u8>,
     file: File,
-    base: Option<(File, u64)>,
+    base: Option<Base>,
     rolling: Rolling,
     /// Length and hash of everything that came, when that was all.
     whole: Option<(u64, Hash)>,
@@ -78,6 +75,9 @@ impl Stage {
         if whole != (entry.size, entry.hash) {
             return Err(Refused::need("what came is not what it was said to be"));
         }
+        if let Some(base) = &open.base {
+            base.check()?;
+        }
         Ok((&open.file, (&open.parent, &open.name)))
     }
 }
@@ -89,7 +89,7 @@ impl Open {
     }
 
     fn take(&mut self, bytes: &[u8]) -> Result<(), Refused> {
-        self.file.write_all(bytes)?;
+        self.file.write_all_at(bytes, self.rolling.length())?;
         self.rolling.update(bytes);
         Ok(())
     }
@@ -150,35 +150,22 @@ impl Target {
         self.with(number, |open| open.take(bytes));
     }
 
+    /// Takes the values of the next blocks of a large file's base. Where it has none, they are passed over.
+    pub(crate) fn large_values(&mut self, number: u64, values: &[Hash]) {
+        self.with(number, |open| {
+            if let Some(base) = &mut open.base {
+                base.tell(values);
+            }
+            Ok(())
+        });
+    }
+
     /// The next bytes of a large file are those of its base.
     pub(crate) fn large_copy(&mut self, number: u64, from: u64, length: u64) {
         let stop = self.stop.clone();
-        self.with(number, |open| {
-            let inside = |size: &u64| from.checked_add(length).is_some_and(|end| end <= *size);
-            let base = open.base.take_if(|(_, size)| inside(size));
-            let Some((base, size)) = base else {
-                return Err(Refused::need("the base has no such bytes"));
-            };
-            let mut buffer = vec![0; CHUNK];
-            let mut at = from;
-            while at < from + length {
-                if stop.is_cancelled() {
-                    return Err(Refused::new(Refusal::Failed, "nobody waits for it any more"));
-                }
-                // It fits: a chunk is the most.
-                let count = (from + length - at).min(CHUNK as u64) as usize;
-                let bytes = &mut buffer[..count];
-                if let Err(error) = base.read_exact_at(bytes, at) {
-                    return Err(match error.kind() {
-                        io::ErrorKind::UnexpectedEof => Refused::need("the base has become shorter"),
-                        _ => error.into(),
-                    });
-                }
-                open.take(bytes)?;
-                at += count as u64;
-            }
-            open.base = Some((base, size));
-            Ok(())
+        self.with(number, |open| match &mut open.base {
+            Some(base) => base.copy(from, length, &open.file, &mut open.rolling, &stop),
+            None => Err(Refused::need("there is no base to copy from")),
         });
     }
 

@@ -329,8 +329,12 @@ impl Stream {
 
     pub async fn piece(&self, number: u64, event: sync_piece::Event) {
         let event = Some(event);
-        self.send(sync_target_request::Event::Piece(SyncPiece { number, event }))
-            .await;
+        self.send(sync_target_request::Event::Piece(SyncPiece {
+            number,
+            event,
+            tell: false,
+        }))
+        .await;
     }
 
     pub async fn settle(&mut self, to_disk: bool) -> SyncSettled {

@@ -216,6 +216,7 @@ fn large(number: u64, path: &str, bytes: &[u8]) -> Vec<Event> {
         Event::Piece(outlast_client::helper_v1::SyncPiece {
             number,
             event: Some(event),
+            tell: false,
         })
     };
     let begin = SyncBegin {

@@ -280,6 +280,39 @@ async fn what_was_changed_while_nobody_looked_is_not_ours_any_more() {
 }
 
 #[tokio::test]
+async fn among_very_many_none_that_was_changed_is_missed() {
+    let bed = Bed::new();
+    let mut stream = bed.open().await;
+    // More than one thread looks at on its own, with directories that several of them share.
+    const FILES: usize = 20_000;
+    let path = |number: usize| match number % 3 {
+        0 => format!("all/{number:05}"),
+        _ => format!("d{:02}/{number:05}", number / 1000),
+    };
+    let mut batch = Batch::new().dir("all");
+    for dir in 0..FILES / 1000 {
+        batch = batch.dir(&format!("d{dir:02}"));
+    }
+    stream.make(batch).await;
+    for part in (0..FILES).collect::<Vec<_>>().chunks(1000) {
+        let files = part
+            .iter()
+            .fold(Batch::new(), |batch, number| batch.file(&path(*number), ""));
+        stream.make(files).await;
+    }
+    stream.end().await;
+    assert_eq!(bed.open().await.opened.altered, 0);
+    let changed: Vec<String> = (0..FILES).step_by(97).map(path).collect();
+    for path in &changed {
+        fs::write(bed.at(path), "theirs").unwrap();
+    }
+    let stream = bed.open().await;
+    assert_eq!(stream.opened.altered, changed.len() as u64);
+    let record = stream.record.as_ref().unwrap();
+    assert!(changed.iter().all(|path| record.get(path.as_bytes()).is_none()));
+}
+
+#[tokio::test]
 async fn contents_that_changed_in_secret_are_found_by_reading() {
     let bed = Bed::new();
     let mut stream = bed.open().await;
@@ -616,6 +649,7 @@ async fn a_directory_can_be_looked_at_before_it_is_a_target() {
         let request = LookTargetRequest {
             target: target(&bed.target()),
             limit,
+            ..LookTargetRequest::default()
         };
         client.look_target(request).await.unwrap().into_inner()
     };
@@ -644,4 +678,48 @@ async fn a_directory_can_be_looked_at_before_it_is_a_target() {
     let some = look(2).await;
     assert_eq!((some.entries.len(), some.more), (2, true));
     assert!(!bed.record(ID).exists());
+}
+
+#[tokio::test]
+async fn what_would_be_refused_as_a_target_is_refused_when_it_is_looked_at() {
+    let bed = Bed::new();
+    let mut client = bed.client();
+    let mut stream = bed.open().await;
+    stream.make(Batch::new().dir("in")).await;
+    fs::write(bed.path().join("file"), "").unwrap();
+    symlink(bed.target(), bed.path().join("way in")).unwrap();
+    symlink(bed.state_dir(), bed.path().join("own")).unwrap();
+    let mut look = async |place: PathBuf, all: &[&str]| {
+        let request = LookTargetRequest {
+            target: target(&place),
+            id: OTHER.to_owned(),
+            all: all.iter().map(|id| (*id).to_owned()).collect(),
+            ..LookTargetRequest::default()
+        };
+        client.look_target(request).await
+    };
+    for (place, part) in [
+        (bed.path().join("file"), "no directory"),
+        (bed.path().join("file/x"), "no directory"),
+        (bed.state_dir(), "its own"),
+        (bed.path().join("own/x"), "its own"),
+        (bed.target(), "overlap"),
+        (bed.path().join("way in"), "overlap"),
+        (bed.path().join("way in/in/new"), "overlap"),
+    ] {
+        let status = look(place.clone(), &[ID, OTHER]).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{place:?}: {status:?}");
+        assert!(status.message().contains(part), "{place:?}: {status:?}");
+    }
+    // Its own record is in nobody's way, nor is that of a sync that there is no more.
+    look(bed.target(), &[OTHER]).await.unwrap();
+    let own = LookTargetRequest {
+        target: target(&bed.target()),
+        id: ID.to_owned(),
+        all: vec![ID.to_owned()],
+        ..LookTargetRequest::default()
+    };
+    bed.client().look_target(own).await.unwrap();
+    assert!(bed.record(ID).exists() && !bed.record(OTHER).exists());
+    stream.end().await;
 }

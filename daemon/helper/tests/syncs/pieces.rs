@@ -3,7 +3,12 @@
 use std::fs;
 
 use bytes::Bytes;
-use outlast_client::helper_v1::{SyncBegin, SyncCopy, SyncPacked, SyncRefusal as Refusal, sync_piece::Event};
+use outlast_client::helper_v1::{
+    SyncBegin, SyncCopy, SyncPacked, SyncPiece, SyncRefusal as Refusal, sync_piece::Event,
+    sync_target_request, sync_target_response,
+};
+
+use outlast_tree::blocks::{BLOCK, of_block};
 
 use crate::bed::{Batch, Bed, Stream};
 
@@ -67,12 +72,6 @@ async fn parts_are_copied_from_the_base() {
     let mut new = old.clone();
     new[2_000_000..2_000_005].copy_from_slice(b"12345");
     new.extend_from_slice(b"more");
-    let copy = |from: usize, length: usize| {
-        Event::Copy(SyncCopy {
-            from: from as u64,
-            length: length as u64,
-        })
-    };
     stream.piece(2, begin("f", Some("f"))).await;
     stream.piece(2, copy(0, 2_000_000)).await;
     send(&stream, 2, b"12345").await;
@@ -92,6 +91,84 @@ async fn parts_are_copied_from_the_base() {
         let refused = stream.refusal(Batch::new().arrived("g", &new, number)).await;
         assert_eq!(refused, Refusal::Need, "{number}");
     }
+    assert!(!bed.at("g").exists() && bed.leftovers().is_empty());
+}
+
+fn copy(from: usize, length: usize) -> Event {
+    Event::Copy(SyncCopy {
+        from: from as u64,
+        length: length as u64,
+    })
+}
+
+fn values(content: &[u8]) -> Event {
+    let blocks = content.chunks(BLOCK).zip(0..);
+    let values: Vec<_> = blocks.map(|(block, index)| of_block(index, block)).collect();
+    Event::Values(Bytes::copy_from_slice(values.as_flattened()))
+}
+
+/// A file of more than five blocks that arrived.
+async fn base(stream: &mut Stream, path: &str, seed: u8) -> Vec<u8> {
+    let content = [content(seed), vec![seed; 1000]].concat();
+    stream.piece(1, begin(path, None)).await;
+    send(stream, 1, &content).await;
+    stream.make(Batch::new().arrived(path, &content, 1)).await;
+    content
+}
+
+#[tokio::test]
+async fn blocks_of_the_base_are_known_by_values_that_make_its_hash() {
+    let bed = Bed::new();
+    let mut stream = bed.open().await;
+    let old = base(&mut stream, "f", 5).await;
+    let mut new = old.clone();
+    new[BLOCK + 7..2 * BLOCK].fill(1);
+    // In place, from elsewhere, and in parts that are no blocks; with values that are right, wrong, too many, too few.
+    let (head, tail) = (&values(&old), 3 * BLOCK + 5);
+    let wrong = values(&new);
+    for (number, told) in [
+        (2, vec![head.clone()]),
+        (3, vec![wrong]),
+        (4, vec![head.clone(), head.clone()]),
+        (5, vec![values(&old[..2 * BLOCK])]),
+        (6, vec![]),
+    ] {
+        stream.piece(number, begin("g", Some("f"))).await;
+        for values in told {
+            stream.piece(number, values).await;
+        }
+        stream.piece(number, copy(0, BLOCK)).await;
+        send(&stream, number, &new[BLOCK..2 * BLOCK]).await;
+        stream.piece(number, copy(2 * BLOCK, tail - 2 * BLOCK)).await;
+        stream.piece(number, copy(tail, old.len() - tail)).await;
+        stream.make(Batch::new().arrived("g", &new, number)).await;
+        assert!(fs::read(bed.at("g")).unwrap() == new, "{number}");
+    }
+    let moved = [&old[BLOCK..3 * BLOCK], &old[..BLOCK], &old[3 * BLOCK..]].concat();
+    stream.piece(7, begin("h", Some("f"))).await;
+    stream.piece(7, values(&old)).await;
+    stream.piece(7, copy(BLOCK, 2 * BLOCK)).await;
+    stream.piece(7, copy(0, BLOCK)).await;
+    stream.piece(7, copy(3 * BLOCK, old.len() - 3 * BLOCK)).await;
+    stream.make(Batch::new().arrived("h", &moved, 7)).await;
+    assert!(fs::read(bed.at("h")).unwrap() == moved);
+    assert!(bed.leftovers().is_empty());
+}
+
+/// Nobody knows what was copied then, since nobody read it.
+#[tokio::test]
+async fn a_base_that_is_written_to_while_it_is_copied_is_refused() {
+    let bed = Bed::new();
+    let mut stream = bed.open().await;
+    let old = base(&mut stream, "f", 6).await;
+    stream.piece(2, begin("g", Some("f"))).await;
+    stream.piece(2, values(&old)).await;
+    stream.piece(2, copy(0, old.len())).await;
+    stream.settle(true).await;
+    let theirs = fs::File::options().write(true).open(bed.at("f")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&theirs, b"theirs", 0).unwrap();
+    let refused = stream.refusal(Batch::new().arrived("g", &old, 2)).await;
+    assert_eq!(refused, Refusal::Need);
     assert!(!bed.at("g").exists() && bed.leftovers().is_empty());
 }
 
@@ -128,6 +205,34 @@ async fn what_is_not_as_it_was_said_to_be_is_not_used() {
         Refusal::Failed
     );
     assert!(!bed.at("f").exists() && bed.leftovers().is_empty());
+}
+
+#[tokio::test]
+async fn that_a_piece_was_taken_is_said_when_that_was_asked() {
+    let bed = Bed::new();
+    let mut stream = bed.open().await;
+    let part = Bytes::from_static(b"part");
+    for (number, event, tell) in [
+        (1, begin("f", None), false),
+        (1, Event::Data(part.clone()), true),
+        // Whatever becomes of it.
+        (9, Event::Data(part), true),
+    ] {
+        let piece = SyncPiece {
+            number,
+            event: Some(event),
+            tell,
+        };
+        stream.send(sync_target_request::Event::Piece(piece)).await;
+    }
+    for _ in 0..2 {
+        let answer = stream.answer().await.unwrap();
+        assert!(
+            matches!(answer, Some(sync_target_response::Event::Took(_))),
+            "{answer:?}"
+        );
+    }
+    stream.settle(false).await;
 }
 
 #[tokio::test]

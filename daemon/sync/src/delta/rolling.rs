@@ -22,7 +22,7 @@ const WEIGHTS: [u32; WIDTH] = {
 const MIX: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
 
 /// The sums of a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Sum {
     plain: u64,
     weighted: u64,
@@ -48,6 +48,13 @@ impl Sum {
             weighted += plain;
         }
         Self { plain, weighted }
+    }
+
+    /// Takes what follows.
+    pub(super) fn extend(&mut self, bytes: &[u8]) {
+        let next = Self::of(bytes);
+        self.weighted += self.plain * bytes.len() as u64 + next.weighted;
+        self.plain += next.plain;
     }
 
     /// Of the block that begins one byte later: `gone` is the first byte of this one, `come` the last of that.

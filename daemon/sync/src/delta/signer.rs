@@ -2,7 +2,7 @@
 
 use outlast_tree::{
     Hash,
-    blocks::{self, BLOCK, Blocks},
+    blocks::{BLOCK, Rolling},
 };
 
 use super::{Signature, rolling::Sum};
@@ -10,9 +10,11 @@ use super::{Signature, rolling::Sum};
 /// Takes content.
 #[derive(Debug, Default)]
 pub struct Signer {
-    signature: Signature,
-    /// What came of the block that is not full yet, or of the last one while nothing came after it.
-    block: Vec<u8>,
+    rolling: Rolling,
+    /// Of the block that is not full yet, and how much of it came.
+    sum: Sum,
+    filled: usize,
+    weak: Vec<u64>,
 }
 
 impl Signer {
@@ -24,13 +26,15 @@ impl Signer {
 
     /// Takes more.
     pub fn update(&mut self, mut bytes: &[u8]) {
-        self.signature.length += bytes.len() as u64;
         while !bytes.is_empty() {
-            if self.block.len() == BLOCK {
-                self.close();
+            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.filled));
+            self.rolling.update(now);
+            self.sum.extend(now);
+            self.filled += now.len();
+            if self.filled == BLOCK {
+                self.weak.push(std::mem::take(&mut self.sum).value());
+                self.filled = 0;
             }
-            let (now, later) = bytes.split_at(bytes.len().min(BLOCK - self.block.len()));
-            self.block.extend_from_slice(now);
             bytes = later;
         }
     }
@@ -38,23 +42,17 @@ impl Signer {
     /// The hash of all that came, and its signature.
     #[must_use]
     pub fn finish(mut self) -> (Hash, Signature) {
-        if self.signature.length <= BLOCK as u64 {
-            self.signature.blocks = Blocks::default();
-            return (blake3::hash(&self.block).into(), self.signature);
+        let length = self.rolling.length();
+        let (hash, blocks) = self.rolling.finish();
+        if blocks.0.is_empty() {
+            self.weak.clear();
         }
-        self.close();
-        // There are as many as the length says, because both were counted here.
-        let hash = blocks::root(&self.signature.blocks, self.signature.length).unwrap_or_default();
-        (hash, self.signature)
-    }
-
-    fn close(&mut self) {
-        let index = self.signature.blocks.0.len() as u64;
-        self.signature.blocks.0.push(blocks::of_block(index, &self.block));
-        if self.block.len() == BLOCK {
-            self.signature.weak.push(Sum::of(&self.block).value());
-        }
-        self.block.clear();
+        let signature = Signature {
+            length,
+            blocks,
+            weak: self.weak,
+        };
+        (hash, signature)
     }
 }
 

@@ -32,6 +32,33 @@ fn go() -> AtomicBool {
     AtomicBool::new(false)
 }
 
+/// How a file is made from its old content.
+#[derive(Debug)]
+struct Delta {
+    hash: Hash,
+    signature: Signature,
+    segments: Vec<Segment>,
+}
+
+fn compare(
+    file: &File,
+    length: u64,
+    old: &Signature,
+    threads: usize,
+    stop: &AtomicBool,
+) -> io::Result<Delta> {
+    let mut segments = Vec::new();
+    let (hash, signature) = super::compare(file, length, old, threads, stop, |segment| {
+        segments.push(segment);
+        io::Result::Ok(())
+    })?;
+    Ok(Delta {
+        hash,
+        signature,
+        segments,
+    })
+}
+
 /// Compares, puts the new content together from the old one, and says how many bytes had to be sent.
 fn sent(old: &[u8], new: &[u8], threads: usize) -> u64 {
     let (_, signature) = sign(&file(old), old.len() as u64, threads, &go()).expect("it can be read");
@@ -55,7 +82,13 @@ fn sent(old: &[u8], new: &[u8], threads: usize) -> u64 {
         }
     }
     assert!(made == new, "{:?}", delta.segments);
+    let mut begin = 0;
     for pair in delta.segments.windows(2) {
+        let (Segment::Copy { length, .. } | Segment::Data { length, .. }) = pair[0];
+        begin += length;
+        if begin.is_multiple_of((WINDOW * BLOCK) as u64) {
+            continue;
+        }
         let together = match (pair[0], pair[1]) {
             (Segment::Data { .. }, Segment::Data { .. }) => true,
             (Segment::Copy { from, length }, Segment::Copy { from: next, .. }) => from + length == next,
@@ -212,6 +245,20 @@ fn the_end_is_found_behind_something_else() {
     // The last full block is another one, so that nothing leads to the end.
     new[3 * BLOCK + 500] ^= 1;
     assert_eq!(sent(&old, &new, 1), 10 + BLOCK as u64);
+}
+
+/// What is read at a time has nothing to do with what is found.
+#[test]
+fn what_changed_across_windows_is_found_as_a_whole() {
+    let edge = WINDOW * BLOCK;
+    let old = noise(edge + 8 * BLOCK, 1);
+    let (before, after) = (edge - 2 * BLOCK, edge + 3 * BLOCK);
+    let inserted = [&old[..before], &noise(10, 2), &old[before..]].concat();
+    assert_eq!(sent(&old, &inserted, 2), 10);
+    let mut changed = old.clone();
+    changed[before..after].copy_from_slice(&noise(after - before, 3));
+    changed[edge + 6 * BLOCK] ^= 1;
+    assert_eq!(sent(&old, &changed, 2), (after - before + BLOCK) as u64);
 }
 
 #[test]

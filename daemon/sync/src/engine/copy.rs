@@ -53,16 +53,20 @@ impl Copy {
         old
     }
 
+    /// Gives back memory.
+    pub(crate) fn compact(&mut self) {
+        self.entries.merge();
+    }
+
     /// Takes what the host sent, or what was kept here.
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Self, SyncPosition), Damaged> {
-        let (head, table) = manifest::decode(bytes)?;
-        let mut copy = Self::default();
-        for (path, far) in &table {
-            if let Ok(path) = RelPath::new(path) {
-                copy.set(&path, Some(far.entry.clone()));
-            }
-        }
-        copy.entries.merge();
+        let (head, entries) = manifest::decode_into(bytes, |far| far.entry)?;
+        let files = || entries.iter().filter(|(_, entry)| entry.kind == Kind::File);
+        let copy = Self {
+            files: files().count() as u64,
+            bytes: files().fold(0, |sum, (_, entry)| sum.saturating_add(entry.size)),
+            entries,
+        };
         let position = SyncPosition {
             epoch: head.epoch,
             generation: head.generation,
@@ -87,12 +91,7 @@ impl Copy {
             key: StatKey::default(),
             generation: 0,
         };
-        let table: Table<Far> = self
-            .entries
-            .iter()
-            .filter_map(|(path, entry)| Some((RelPath::new(path).ok()?, far(entry))))
-            .collect();
-        manifest::write(&file(dir), &head, &table)
+        manifest::write_from(&file(dir), &head, &self.entries, far)
     }
 
     /// Forgets what was kept.

@@ -4,10 +4,16 @@
 //! a cache that may be lost. It decides nothing about what a sync is called, where it is written down, or how its host
 //! is reached.
 
+mod adopt;
+mod connect;
 mod copy;
+mod doubt;
 mod flush;
+mod lane;
+mod large;
 mod limit;
 mod message;
+mod outlet;
 mod pass;
 mod produce;
 mod progress;
@@ -19,6 +25,7 @@ mod source;
 mod timers;
 mod view;
 mod way;
+mod window;
 mod work;
 
 use std::{path::PathBuf, sync::Arc};
@@ -108,6 +115,15 @@ pub enum Command {
         /// Also where it is halted.
         confirm: bool,
     },
+    /// Go on if what it is halted for is not so any more. Answered once that was looked at.
+    LookAgain(oneshot::Sender<Result<(), Refused>>),
+    /// Replace what is in conflict at and below some paths by what the source has. Answered when that is about to be sent.
+    Adopt {
+        /// Below the source.
+        paths: Vec<Vec<u8>>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<(), Refused>>,
+    },
     /// Compare everything by content.
     Reset {
         /// Replace what is there at paths of the source.
@@ -115,7 +131,10 @@ pub enum Command {
     },
 }
 
-/// Why a flush cannot come to an end.
+/// The reason of a refusal: nothing is in conflict where that is to be solved.
+pub const NO_CONFLICT: &str = "no_conflict";
+
+/// Why a flush cannot come to an end, or nothing goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// "paused", a reason to halt, or a word for the error.

@@ -1,6 +1,7 @@
 //! One look at the source with what comes of it: made on threads that may wait for a disk, handed over message by message.
 
 use std::{
+    collections::HashSet,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,35 +10,49 @@ use std::{
 };
 
 use outlast_client::helper_v1::SyncTargetRequest;
+use outlast_tree::RelPath;
 use tokio::{
     sync::mpsc,
-    task::{JoinHandle, spawn_blocking},
+    task::{JoinError, JoinHandle, spawn_blocking},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Halt, State,
     copy::Copy,
-    produce::{self, Job, Produced},
+    lane,
+    outlet::Outlet,
+    produce::{self, Index, Job, Produced},
+    read,
     session::Session,
-    source::{Source, Surveyed, Wanted},
+    source::{Judgement, Source, Surveyed, Wanted, has_seen},
     timers::Again,
     work::Engine,
 };
-use crate::problem::ProblemKind;
+use crate::{
+    plan::Plan,
+    problem::{Problem, ProblemKind},
+    root::Root,
+};
 
 /// More deletions than this are not done before they are over for a moment, so that they are judged together and not when
 /// half of them is done.
 const FEW_DELETIONS: u64 = 3;
 /// Messages that wait between reading and sending.
 const PRODUCED: usize = 4;
+/// Bytes that are sent by the connection for what is short at most, where there is one for what is much. What is saved in
+/// an editor is less.
+const LITTLE: u64 = 256 << 10;
+/// Bytes of a change besides its content, about.
+const A_CHANGE: u64 = 128;
 /// When a file that kept changing is looked at again.
 const CALM: Duration = Duration::from_secs(1);
 
 /// A plan that is being sent.
 pub(super) struct Pass {
     pub(super) produced: mpsc::Receiver<Produced>,
-    thread: JoinHandle<u64>,
+    thread: JoinHandle<()>,
     stop: Arc<AtomicBool>,
     /// Somebody waits for what it sends.
     for_flush: bool,
@@ -45,11 +60,12 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// Ends it, wherever it is. Gives the number of the next large file.
-    pub(super) async fn end(self) -> Option<u64> {
+    /// Ends it, wherever it is.
+    pub(super) async fn end(self) {
         self.stop.store(true, Ordering::Relaxed);
         drop(self.produced);
-        self.thread.await.ok()
+        // Nobody waits for what it was at.
+        let _ended = self.thread.await;
     }
 }
 
@@ -69,9 +85,71 @@ pub(super) enum Looked {
     Begun(Pass),
 }
 
+/// What a thread gives back that looked.
+pub(super) type Back = (Box<Source>, Box<Copy>, Result<Surveyed, Halt>);
+
+/// A look under way. The source and the copy are with it, so nothing that touches these can be done meanwhile.
+pub(super) struct Looking {
+    thread: JoinHandle<Back>,
+    stop: Arc<AtomicBool>,
+    began: Instant,
+    /// Somebody waits for what comes of it.
+    for_flush: bool,
+    /// What changed, where only that is looked at.
+    kept: Option<HashSet<Vec<u8>>>,
+    /// What was judged before it.
+    before: Judgement,
+}
+
+impl Looking {
+    /// Waits until it is over, which is soon once the engine is to stop. Cancel-safe.
+    pub(super) async fn over(&mut self, stop: &CancellationToken) -> Result<Back, JoinError> {
+        tokio::select! {
+            back = &mut self.thread => back,
+            () = stop.cancelled() => {
+                self.stop();
+                (&mut self.thread).await
+            }
+        }
+    }
+
+    /// Nobody wants to know any more.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A look that is over.
+pub(super) struct Found {
+    surveyed: Result<Surveyed, Halt>,
+    began: Instant,
+    for_flush: bool,
+    kept: Option<HashSet<Vec<u8>>>,
+    /// What was judged before it.
+    pub(super) before: Judgement,
+}
+
+impl Found {
+    /// The time since it was made was not needed for it.
+    pub(super) fn late(self) -> Self {
+        let began = Instant::now();
+        Self { began, ..self }
+    }
+}
+
 impl Engine {
     /// Looks at what is to be looked at, on another thread, and begins to send what came of it.
     pub(super) async fn look(&mut self, session: &Session, held: bool) -> Result<Looked, Ended> {
+        let Some(mut looking) = self.begin_look(held) else {
+            return Ok(Looked::Nothing);
+        };
+        let back = looking.over(&self.stop).await;
+        let found = self.end_look(looking, back).map_err(Ended::Broke)?;
+        self.take_look(session, found)
+    }
+
+    /// Begins to look at what is to be looked at.
+    pub(super) fn begin_look(&mut self, held: bool) -> Option<Looking> {
         let began = Instant::now();
         let for_flush = self.flushes.are_asked();
         let all = self.everything || self.rules_changed || for_flush;
@@ -79,18 +157,18 @@ impl Engine {
         if all && self.view.state != State::Scanning {
             self.set(State::Scanning, None, None);
         }
-        let (Some(mut source), Some(copy)) = (
-            self.source.take(),
-            self.copy.take().or_else(|| Some(Box::<Copy>::default())),
-        ) else {
-            return Ok(Looked::Nothing);
-        };
+        let mut source = self.source.take()?;
+        let copy = self.copy.take().unwrap_or_default();
+        let before = source.judgement();
+        if for_flush {
+            self.flushes.looking();
+        }
         let mut dirty = std::mem::take(&mut self.dirty);
         let kept = (!all && !held).then(|| dirty.clone());
         (self.everything, self.rules_changed) = (false, false);
-        let stop_looking = Arc::new(AtomicBool::new(false));
-        let stop_there = Arc::clone(&stop_looking);
-        let mut looking = spawn_blocking(move || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stop_there = Arc::clone(&stop);
+        let thread = spawn_blocking(move || {
             let all = all && (!only_rules || source.reread_rules());
             if for_flush {
                 // Whatever was in the way may be gone.
@@ -105,21 +183,57 @@ impl Engine {
             let surveyed = source.survey(&copy, &wanted, &stop_there);
             (source, copy, surveyed)
         });
-        let stop = self.stop.clone();
-        let looked = tokio::select! {
-            looked = &mut looking => looked,
-            () = stop.cancelled() => {
-                stop_looking.store(true, Ordering::Relaxed);
-                looking.await
-            }
-        };
-        let Ok((source, copy, surveyed)) = looked else {
+        Some(Looking {
+            thread,
+            stop,
+            began,
+            for_flush,
+            kept,
+            before,
+        })
+    }
+
+    /// Takes back what was away with a look that is over.
+    pub(super) fn end_look(
+        &mut self,
+        looking: Looking,
+        back: Result<Back, JoinError>,
+    ) -> Result<Found, tonic::Status> {
+        let Ok((source, copy, surveyed)) = back else {
             // A panic of ours; what was known went with it.
             self.source = Some(Box::new(Source::new(Arc::clone(&self.config))));
-            return Err(Ended::Broke(broke("looking at the source")));
+            return Err(broke("looking at the source"));
         };
         (self.source, self.copy) = (Some(source), Some(copy));
-        let surveyed = match surveyed {
+        Ok(Found {
+            surveyed,
+            began: looking.began,
+            for_flush: looking.for_flush,
+            kept: looking.kept,
+            before: looking.before,
+        })
+    }
+
+    /// Lets go of what a look found, since it cannot be done: all is to be looked at again.
+    pub(super) fn drop_look(&mut self, before: Judgement) {
+        self.everything = true;
+        self.flushes.not_looked();
+        if let Some(source) = &mut self.source {
+            // What it let pass, perhaps because that was confirmed, did not go.
+            source.judge_anew(before);
+        }
+    }
+
+    /// Begins to send what a look found.
+    pub(super) fn take_look(&mut self, session: &Session, found: Found) -> Result<Looked, Ended> {
+        let Found {
+            surveyed,
+            began,
+            for_flush,
+            kept,
+            before,
+        } = found;
+        let mut surveyed = match surveyed {
             Ok(surveyed) => surveyed,
             Err(halt) => {
                 self.everything = true;
@@ -127,47 +241,80 @@ impl Engine {
             }
         };
         if surveyed.stopped {
-            self.everything = true;
+            self.drop_look(before);
             return Ok(Looked::Nothing);
         }
+        self.cleared();
         if let Some(kept) = kept
             && surveyed.plan.deletions > FEW_DELETIONS
         {
             self.dirty.extend(kept);
             return Ok(Looked::Held);
         }
+        if !session.for_bulk && is_much(&surveyed.plan) {
+            // By the other connection, once all is answered that is under way.
+            self.bulk = true;
+            self.drop_look(before);
+            return Ok(Looked::Nothing);
+        }
+        let large = surveyed
+            .index
+            .split(&mut surveyed.plan, |path| self.lane.has(path));
+        let (root, index) = (Arc::new(surveyed.root), Arc::new(surveyed.index));
+        let found = lane::Found {
+            puts: large,
+            root: Arc::clone(&root),
+            index: Arc::clone(&index),
+            for_flush,
+        };
+        let scope = surveyed.scope;
+        self.lane
+            .looked(found, |path| has_seen(scope.as_ref(), path), &mut self.counter);
         // What is not to be sent any more need not be sent again.
         self.forced
-            .retain(|path, _| surveyed.plan.puts.iter().any(|put| put.path == *path));
+            .retain(|path, _| self.lane.has(path) || surveyed.plan.puts.iter().any(|put| put.path == *path));
         self.everything |= surveyed.again;
-        if for_flush {
-            self.flushes.looking();
-        }
         if surveyed.plan.is_empty() {
             if for_flush {
-                self.flushes.sent(session.sent);
+                self.found_is_sent(session);
             }
             return Ok(Looked::Nothing);
         }
-        Ok(Looked::Begun(self.begin(surveyed, for_flush, began)))
+        Ok(Looked::Begun(self.begin(
+            surveyed.plan,
+            root,
+            index,
+            for_flush,
+            began,
+        )))
     }
 
-    fn begin(&mut self, surveyed: Surveyed, for_flush: bool, began: Instant) -> Pass {
-        self.counter.add(surveyed.plan.files, surveyed.plan.bytes);
+    fn begin(
+        &mut self,
+        plan: Plan,
+        root: Arc<Root>,
+        index: Arc<Index>,
+        for_flush: bool,
+        began: Instant,
+    ) -> Pass {
+        self.counter.add(plan.files, plan.bytes);
         let (say, produced) = mpsc::channel(PRODUCED);
         let stop = Arc::new(AtomicBool::new(false));
         let stop_there = Arc::clone(&stop);
         let job = Job {
-            root: surveyed.root,
-            plan: surveyed.plan,
-            index: surveyed.index,
-            signatures: surveyed.signatures,
+            root,
+            plan,
+            index,
             forced: self.forced.keys().cloned().collect(),
             replace: self.replace,
-            pack: self.way.is_far(),
-            number: self.number,
+            adopted: self.adopted.clone(),
+            outlet: Outlet {
+                out: say,
+                stop: stop_there,
+                pack: self.way.is_far(),
+            },
         };
-        let thread = spawn_blocking(move || produce::produce(job, say, &stop_there));
+        let thread = spawn_blocking(move || produce::produce(job));
         Pass {
             produced,
             thread,
@@ -177,7 +324,7 @@ impl Engine {
         }
     }
 
-    /// Takes what a pass came to. Gives what is to be sent.
+    /// Takes what a pass or a large file came to. Gives what is to be sent at once.
     pub(super) fn produced(
         &mut self,
         session: &mut Session,
@@ -185,20 +332,38 @@ impl Engine {
         again: &mut Again,
     ) -> Option<SyncTargetRequest> {
         match produced {
-            Produced::Batch { request, pending } => {
-                let bytes = pending.iter().map(|pending| pending.bytes).sum();
-                self.limit.sent(bytes, Instant::now());
+            Produced::Batch {
+                request,
+                pending,
+                sent,
+            } => {
+                for pending in &pending {
+                    self.lane.over(&pending.path);
+                }
+                let now = Instant::now();
+                self.limit.sent(sent, now);
+                self.lane.limit.sent(sent, now);
                 let mut copy = self.copy.take().unwrap_or_default();
                 session.send_off(&mut copy, pending);
                 self.copy = Some(copy);
                 Some(request)
             }
-            Produced::Piece { request, bytes } => {
-                self.limit.sent(bytes, Instant::now());
+            Produced::Piece { request, bytes, sent } => {
+                self.lane.limit.sent(sent, Instant::now());
                 self.counter.sent(bytes);
-                Some(request)
+                self.lane.piece(request, bytes, sent);
+                None
+            }
+            Produced::Large(put) => {
+                self.lane.add(put);
+                None
+            }
+            Produced::Changed => {
+                self.lane.change(&mut self.counter);
+                None
             }
             Produced::Same { path, bytes, learnt } => {
+                self.counter.undo(self.lane.over(&path));
                 self.counter.did(1, bytes);
                 self.forced.remove(&path);
                 if let Some(source) = &mut self.source
@@ -210,32 +375,65 @@ impl Engine {
                 None
             }
             Produced::Left { path, bytes, problem } => {
+                self.counter.undo(self.lane.over(&path));
                 self.counter.did(1, bytes);
-                self.forced.remove(&path);
-                if let (Some(problem), Some(source)) = (problem, &mut self.source) {
-                    if problem.kind == ProblemKind::Changing {
-                        again.add(path.clone(), CALM);
-                    }
-                    source.refused.here(path, problem);
-                }
+                self.leave(path, problem, again);
                 None
             }
         }
     }
 
+    /// A path is not sent.
+    fn leave(&mut self, path: RelPath, problem: Option<Problem>, again: &mut Again) {
+        self.forced.remove(&path);
+        if let (Some(problem), Some(source)) = (problem, &mut self.source) {
+            if problem.kind == ProblemKind::Changing {
+                again.add(path.clone(), CALM);
+            }
+            source.refused.here(path, problem);
+        }
+    }
+
+    /// Leaves large files that changed too often.
+    pub(super) fn leave_changing(&mut self, again: &mut Again) {
+        for path in self.lane.given_up() {
+            let problem = read::changing(&path);
+            self.leave(path, Some(problem), again);
+        }
+    }
+
+    /// Nothing more comes of a large file.
+    pub(super) fn large_sent(&mut self) -> Result<(), tonic::Status> {
+        if self.lane.end_one() {
+            Ok(())
+        } else {
+            // A panic of ours: nobody knows what was left out.
+            Err(broke("reading a large file that is to be sent"))
+        }
+    }
+
+    /// What was found for those who wait is sent, but for large files.
+    fn found_is_sent(&mut self, session: &Session) {
+        let large = self.lane.tickets().map(|(_, last)| last);
+        self.flushes.sent(session.sent, large);
+    }
+
     /// Everything of a pass was handed over.
     pub(super) async fn all_sent(&mut self, session: &Session, pass: Pass) -> Result<(), tonic::Status> {
         // A panic of ours: nobody knows what was left out.
-        let number = pass
-            .thread
+        pass.thread
             .await
             .map_err(|_panic| broke("reading what is to be sent"))?;
-        self.number = number;
         if pass.for_flush {
-            self.flushes.sent(session.sent);
+            self.found_is_sent(session);
         }
         Ok(())
     }
+}
+
+/// Whether what is to be sent would be in the way of what is short.
+fn is_much(plan: &Plan) -> bool {
+    plan.bytes + plan.puts.len() as u64 * A_CHANGE > LITTLE
 }
 
 /// A part of ours broke. That is tried again like whatever fails.

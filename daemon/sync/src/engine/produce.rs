@@ -1,32 +1,28 @@
 //! Turns a plan into messages, in the order of the plan: reads what is to be sent, on threads that may wait for a disk.
 //!
 //! Contents that the host has already are named and not sent. It knows neither what becomes of the messages nor what the
-//! host says to them.
-
-mod large;
+//! host says to them. What is large and has to be sent is not sent here ([`super::large`]), so that nothing waits for it.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    io,
+    sync::Arc,
     thread,
     time::SystemTime,
 };
 
 use bytes::Bytes;
-use outlast_client::helper_v1::{SyncBatch, SyncOp, SyncTargetRequest, sync_op, sync_target_request::Event};
+use outlast_client::helper_v1::{SyncOp, SyncTargetRequest, sync_op};
 use outlast_tree::{Entry, Hash, Kind, RelPath, StatKey};
-use tokio::sync::mpsc;
 
 use super::{
     message,
+    outlet::{Outlet, Stopped},
     read::{self, Content},
 };
 use crate::{
-    delta::Signature,
-    plan::{Plan, Put},
+    delta::{self, Signature},
+    plan::{Plan, Put, is_at_or_below},
     problem::Problem,
     root::{Root, Seen},
 };
@@ -36,28 +32,35 @@ const BATCH_OPS: usize = 1000;
 /// Bytes of content in one batch.
 const BATCH_BYTES: usize = 1 << 20;
 /// Files longer than this are sent in pieces.
-const LARGE: u64 = 1 << 20;
+pub(crate) const LARGE: u64 = 1 << 20;
 /// Files that are read at once, by several threads.
 const READ_AHEAD: usize = 64;
 /// Bytes that are read at once.
 const READ_AHEAD_BYTES: u64 = 8 << 20;
 /// Threads that read.
-const READERS: usize = 2;
+pub(crate) const READERS: usize = 2;
 /// What is shorter is not worth being looked for elsewhere on the host.
 const WORTH_FINDING: u64 = 16 << 10;
-/// Data shorter than this is not packed.
-const WORTH_PACKING: usize = 4 << 10;
 
 /// What comes out.
 #[derive(Debug)]
 pub(crate) enum Produced {
-    /// A batch.
+    /// A batch, and how many bytes of content are sent with it.
     Batch {
         request: SyncTargetRequest,
         pending: Vec<Pending>,
+        sent: u64,
     },
-    /// A part of a large file: bytes of it.
-    Piece { request: SyncTargetRequest, bytes: u64 },
+    /// A part of a large file: bytes of it, and how many of them are sent.
+    Piece {
+        request: SyncTargetRequest,
+        bytes: u64,
+        sent: u64,
+    },
+    /// A large file that is to be sent.
+    Large(Put),
+    /// A large file that changed while it was sent.
+    Changed,
     /// The host has it just so; this was learnt by reading it.
     Same {
         path: RelPath,
@@ -99,7 +102,8 @@ pub(crate) struct Learnt {
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     paths: HashMap<Hash, RelPath>,
-    sizes: HashSet<u64>,
+    /// How long they are. True: one of them goes.
+    sizes: HashMap<u64, bool>,
 }
 
 impl Index {
@@ -121,84 +125,99 @@ impl Index {
         if wanted.is_empty() {
             return index;
         }
+        let leaving: HashSet<&[u8]> = plan.last.iter().map(RelPath::as_bytes).collect();
         let fits = |entry: &Entry| entry.kind == Kind::File && wanted.contains(&entry.size);
         for (path, entry) in entries.filter(|(_, entry)| fits(entry)) {
             if let Ok(path) = RelPath::new(path) {
+                *index.sizes.entry(entry.size).or_default() |= leaving.contains(path.as_bytes());
                 index.paths.insert(entry.hash, path);
-                index.sizes.insert(entry.size);
             }
         }
         index
+    }
+
+    /// Whether something of this length may be in it.
+    pub(crate) fn may_have(&self, size: u64) -> bool {
+        self.sizes.contains_key(&size)
+    }
+
+    /// Where the host has this content for a path with this entry. `Some(None)`: at the path itself.
+    pub(crate) fn has(&self, old: Option<&Entry>, hash: &Hash) -> Option<Option<RelPath>> {
+        if old.is_some_and(|old| old.kind == Kind::File && old.hash == *hash) {
+            return Some(None);
+        }
+        self.paths.get(hash).cloned().map(Some)
+    }
+
+    /// Takes out of a plan what is large and is to be sent for itself, by all that is known before it is read. What may
+    /// have its content from a file that goes stays, unless it is under way.
+    pub(crate) fn split(&self, plan: &mut Plan, is_under_way: impl Fn(&RelPath) -> bool) -> Vec<Put> {
+        let is_large = |put: &mut Put| {
+            put.seen.kind == Kind::File
+                && put.seen.key.size > LARGE
+                && (is_under_way(&put.path)
+                    || self.sizes.get(&put.seen.key.size) != Some(&true)
+                        && put
+                            .hash
+                            .is_none_or(|hash| self.has(put.old.as_ref(), &hash).is_none()))
+        };
+        let large: Vec<Put> = plan.puts.extract_if(.., is_large).collect();
+        plan.files -= large.len() as u64;
+        plan.bytes -= large.iter().map(|put| put.seen.key.size).sum::<u64>();
+        large
     }
 }
 
 /// What it takes to produce.
 pub(crate) struct Job {
-    pub(crate) root: Root,
+    pub(crate) root: Arc<Root>,
     pub(crate) plan: Plan,
-    pub(crate) index: Index,
-    /// Block values of large files, by the hash of their content.
-    pub(crate) signatures: HashMap<Hash, Signature>,
+    pub(crate) index: Arc<Index>,
     /// Paths whose content is to be sent whatever the host is thought to have.
     pub(crate) forced: HashSet<RelPath>,
     /// What is there and not ours is replaced.
     pub(crate) replace: bool,
-    /// Content is packed where that makes it shorter.
-    pub(crate) pack: bool,
-    /// Number of the next large file.
-    pub(crate) number: u64,
+    /// The same of what is at and below these paths.
+    pub(crate) adopted: Vec<RelPath>,
+    pub(crate) outlet: Outlet,
 }
 
-/// The other end is gone, or it was stopped.
-struct Stopped;
-
-/// Produces all of it. Blocking. Gives the number for the next large file.
-pub(crate) fn produce(job: Job, out: mpsc::Sender<Produced>, stop: &Arc<AtomicBool>) -> u64 {
+/// Produces all of it. Blocking.
+pub(crate) fn produce(job: Job) {
     let Job {
         root,
         plan,
         index,
-        signatures,
         forced,
         replace,
-        pack,
-        number,
+        adopted,
+        outlet,
     } = job;
     let mut producer = Producer {
         root,
         index,
-        signatures,
         forced,
         replace,
-        pack,
-        number,
-        out,
-        stop: Arc::clone(stop),
+        adopted,
+        outlet,
         ops: Vec::new(),
         pending: Vec::new(),
         data: Vec::new(),
-        begun: None,
     };
     // A stop is what ends it early; there is nothing else to say.
     let _stopped = producer.all(plan);
-    producer.number
 }
 
 struct Producer {
-    root: Root,
-    index: Index,
-    signatures: HashMap<Hash, Signature>,
+    root: Arc<Root>,
+    index: Arc<Index>,
     forced: HashSet<RelPath>,
     replace: bool,
-    pack: bool,
-    number: u64,
-    out: mpsc::Sender<Produced>,
-    stop: Arc<AtomicBool>,
+    adopted: Vec<RelPath>,
+    outlet: Outlet,
     ops: Vec<SyncOp>,
     pending: Vec<Pending>,
     data: Vec<u8>,
-    /// The large file that was begun last.
-    begun: Option<u64>,
 }
 
 impl Producer {
@@ -267,14 +286,7 @@ impl Producer {
         if self.forced.contains(&put.path) {
             return None;
         }
-        if put
-            .old
-            .as_ref()
-            .is_some_and(|old| old.kind == Kind::File && old.hash == *hash)
-        {
-            return Some(None);
-        }
-        self.index.paths.get(hash).cloned().map(Some)
+        self.index.has(put.old.as_ref(), hash)
     }
 
     fn put(&mut self, put: &Put, content: Option<Content>) -> Result<(), Stopped> {
@@ -345,10 +357,42 @@ impl Producer {
                 };
                 self.add_file(put, entry, seen, content, Some(learnt))
             }
-            Content::Long => self.large(put),
+            Content::Long => self.moved(put),
             Content::Gone => self.leave(put, None),
             Content::Problem(problem) => self.leave(put, Some(problem)),
         }
+    }
+
+    /// A large file that may be there already under another name. One that is not is sent for itself.
+    fn moved(&mut self, put: &Put) -> Result<(), Stopped> {
+        let (file, seen) = match read::open(&self.root, &put.path) {
+            Ok(Some(opened)) => opened,
+            Ok(None) => return self.leave(put, None),
+            Err(problem) => return self.leave(put, Some(problem)),
+        };
+        let began = SystemTime::now();
+        let length = seen.key.size;
+        let known = || -> io::Result<_> {
+            if self.forced.contains(&put.path) || !self.index.may_have(length) {
+                return Ok(None);
+            }
+            let (hash, signature) = delta::sign(&file, length, READERS, &self.outlet.stop)?;
+            let is_same = read::is_same(&file, &seen)?;
+            let place = self.has(put, &hash).filter(|_| is_same);
+            Ok(place.map(|place| (hash, signature, place)))
+        };
+        // Why it cannot be read is found out once more.
+        let Some((hash, signature, place)) = known().ok().flatten() else {
+            return self.outlet.say(Produced::Large(put.clone()));
+        };
+        let entry = Entry::file(seen.mode, seen.key.mtime_ns, length, hash);
+        let learnt = Learnt {
+            key: seen.key,
+            hash,
+            began,
+            signature: Some(signature),
+        };
+        self.add_file(put, entry, seen, place.as_ref().map(same_as), Some(learnt))
     }
 
     fn remove(&mut self, path: RelPath) -> Result<(), Stopped> {
@@ -385,11 +429,11 @@ impl Producer {
         content: Option<sync_op::Content>,
         learnt: Option<Learnt>,
     ) -> Result<(), Stopped> {
-        let by_pieces = matches!(content, Some(sync_op::Content::Arrived(_)));
-        self.ops.push(message::put(&path, &new, content, self.replace));
+        let replace = self.replace || self.adopted.iter().any(|top| is_at_or_below(&path, top));
+        self.ops.push(message::put(&path, &new, content, replace));
         self.push(Pending {
             path,
-            bytes: if by_pieces { 0 } else { new.size },
+            bytes: new.size,
             new: Some(new),
             seen,
             learnt,
@@ -409,40 +453,16 @@ impl Producer {
         if self.ops.is_empty() {
             return Ok(());
         }
-        let data = std::mem::take(&mut self.data);
-        let (unpacked, data) = match self.packed(&data) {
-            Some(packed) => (Some(data.len() as u64), packed),
-            None => (None, data),
-        };
-        let batch = SyncBatch {
-            ops: std::mem::take(&mut self.ops),
-            data: data.into(),
-            unpacked,
-        };
-        let request = SyncTargetRequest {
-            event: Some(Event::Batch(batch)),
-        };
-        let pending = std::mem::take(&mut self.pending);
-        self.say(Produced::Batch { request, pending })
-    }
-
-    /// Shorter, where that is worth it.
-    fn packed(&self, data: &[u8]) -> Option<Vec<u8>> {
-        if !self.pack || data.len() < WORTH_PACKING {
-            return None;
-        }
-        // What is packed already does not get shorter, which a part of it tells as well.
-        let sample = data.get(..WORTH_PACKING)?;
-        if lz4_flex::block::compress(sample).len() > sample.len() * 9 / 10 {
-            return None;
-        }
-        let packed = lz4_flex::block::compress(data);
-        (packed.len() < data.len() * 9 / 10).then_some(packed)
+        self.outlet.batch(
+            std::mem::take(&mut self.ops),
+            std::mem::take(&mut self.data),
+            std::mem::take(&mut self.pending),
+        )
     }
 
     /// The host has it just so.
     fn same(&self, put: &Put, learnt: Option<Learnt>) -> Result<(), Stopped> {
-        self.say(Produced::Same {
+        self.outlet.say(Produced::Same {
             path: put.path.clone(),
             bytes: put.seen.key.size,
             learnt,
@@ -451,22 +471,15 @@ impl Producer {
 
     /// It is not sent.
     fn leave(&self, put: &Put, problem: Option<Problem>) -> Result<(), Stopped> {
-        self.say(Produced::Left {
+        self.outlet.say(Produced::Left {
             path: put.path.clone(),
             bytes: put.seen.key.size,
             problem,
         })
     }
-
-    fn say(&self, produced: Produced) -> Result<(), Stopped> {
-        if self.stop.load(Ordering::Relaxed) {
-            return Err(Stopped);
-        }
-        self.out.blocking_send(produced).map_err(|_closed| Stopped)
-    }
 }
 
-fn same_as(path: &RelPath) -> sync_op::Content {
+pub(crate) fn same_as(path: &RelPath) -> sync_op::Content {
     sync_op::Content::SameAs(Bytes::copy_from_slice(path))
 }
 

@@ -32,6 +32,25 @@ impl Counter {
         self.did(0, bytes);
     }
 
+    /// Some of it is to be done once more.
+    pub(crate) fn undo(&mut self, bytes: u64) {
+        self.now.done_bytes = self.now.done_bytes.saturating_sub(bytes);
+    }
+
+    /// Some of it is not to be done any more.
+    pub(crate) fn less(&mut self, files: u64, bytes: u64) {
+        self.now.total_files = self
+            .now
+            .total_files
+            .saturating_sub(files)
+            .max(self.now.done_files);
+        self.now.total_bytes = self
+            .now
+            .total_bytes
+            .saturating_sub(bytes)
+            .max(self.now.done_bytes);
+    }
+
     /// Nothing is to be done.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();

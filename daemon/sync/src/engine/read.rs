@@ -7,7 +7,11 @@ use std::{
 };
 
 use outlast_tree::{Hash, Kind, RelPath};
-use rustix::{fs::fstat, io::Errno};
+use rustix::{
+    buffer::spare_capacity,
+    fs::fstat,
+    io::{Errno, pread},
+};
 
 use crate::{
     problem::{Problem, ProblemKind},
@@ -65,6 +69,26 @@ pub(crate) fn small(root: &Root, path: &RelPath, most: u64) -> Content {
         }
     }
     Content::Problem(changing(path))
+}
+
+/// Reads a part of a file.
+///
+/// # Errors
+/// When it cannot be read, or is shorter (`UnexpectedEof`).
+pub(crate) fn piece(file: &File, at: u64, count: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(count);
+    while bytes.len() < count {
+        let left = count - bytes.len();
+        let from = at + bytes.len() as u64;
+        // No more than was asked for, whatever room there is.
+        match pread(file, spare_capacity(&mut bytes), from) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) if read >= left => bytes.truncate(count),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(bytes)
 }
 
 /// Opens a regular file. None: there is none.

@@ -55,6 +55,19 @@ impl Refused {
         }
     }
 
+    /// Whether something of somebody else's is in the way of what is here, at this path or below.
+    pub(crate) fn has_conflict(&self, path: &RelPath) -> bool {
+        let mut below = self.by_host.iter().filter(|(at, _)| is_at_or_below(at, path));
+        below.any(|(_, (seen, problem))| seen.is_some() && problem.kind == ProblemKind::Conflict)
+    }
+
+    /// What was refused at this path and below is tried again.
+    pub(crate) fn try_again(&mut self, path: &RelPath) {
+        let before = self.by_host.len();
+        self.by_host.retain(|at, _| !is_at_or_below(at, path));
+        self.changed |= self.by_host.len() != before;
+    }
+
     /// Everything is tried again.
     pub(crate) fn forget(&mut self) {
         self.changed |= !self.by_host.is_empty() || !self.here.is_empty();
@@ -153,6 +166,7 @@ mod tests {
         Seen {
             kind: Kind::File,
             mode: 0o644,
+            special_bits: false,
             key: StatKey {
                 size,
                 ..StatKey::default()
@@ -162,6 +176,26 @@ mod tests {
 
     fn conflict(at: &[u8]) -> Problem {
         Problem::new(at, ProblemKind::Conflict, "it is another's")
+    }
+
+    #[test]
+    fn only_what_is_here_and_in_conflict_there_can_be_solved() {
+        let mut refused = Refused::default();
+        refused.by_host(path(b"d/a"), Some(seen(1)), conflict(b"d/a"));
+        refused.by_host(path(b"d/gone"), None, conflict(b"d/gone"));
+        let full = Problem::new(b"full", ProblemKind::DiskFull, "no room");
+        refused.by_host(path(b"full"), Some(seen(1)), full);
+        for (at, has) in [
+            (&b"d"[..], true),
+            (b"d/a", true),
+            (b"d/gone", false),
+            (b"full", false),
+            (b"d/a/b", false),
+        ] {
+            assert_eq!(refused.has_conflict(&path(at)), has, "{}", at.escape_ascii());
+        }
+        refused.try_again(&path(b"d"));
+        assert_eq!(refused.problems().count(), 1);
     }
 
     #[test]

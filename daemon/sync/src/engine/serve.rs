@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{
     Command, State,
-    pass::{Ended, Looked, Pass},
+    pass::{Ended, Found, Looked, Pass},
     produce::Produced,
     refused,
     session::{self, Said, Session},
@@ -49,20 +49,21 @@ enum Event {
     Sent,
     Closed,
     Produced(Option<Produced>),
+    Large(Option<Produced>),
     Heard(Heard),
     Time,
 }
 
 impl Engine {
     /// Serves a target until the stream ends, or something else is to be done.
-    pub(super) async fn serve(&mut self, mut session: Session) -> Next {
+    /// `found`: what was found here while it was opened.
+    pub(super) async fn serve(&mut self, mut session: Session, found: Option<Found>) -> Next {
         let mut pass = None;
-        let next = self.attend(&mut session, &mut pass).await;
-        if let Some(pass) = pass
-            && let Some(number) = pass.end().await
-        {
-            self.number = number;
+        let next = self.attend(&mut session, found, &mut pass).await;
+        if let Some(pass) = pass {
+            pass.end().await;
         }
+        self.lane.end().await;
         self.forced.clear();
         self.counter.clear();
         self.flushes.again();
@@ -81,6 +82,7 @@ impl Engine {
     async fn attend(
         &mut self,
         session: &mut Session,
+        mut found: Option<Found>,
         pass: &mut Option<Pass>,
     ) -> Result<Next, tonic::Status> {
         let mut next: Option<SyncTargetRequest> = None;
@@ -88,24 +90,32 @@ impl Engine {
         let mut again = Again::default();
         let stop = self.stop.clone();
         loop {
-            if self.paused || self.halted.is_some() || self.anew {
+            if self.is_held() || self.anew || (self.wants_bulk(session) && session.is_even()) {
                 return Ok(Next::GoOn);
             }
             let now = Instant::now();
             self.take_due(&mut timers, &mut again, now);
+            self.leave_changing(&mut again);
+            let large = self.lane.tickets().map(|(first, _)| first);
+            self.flushes.large_sent(large, session.sent);
             if pass.is_none() && next.is_none() {
                 let answered = session.answered();
-                let can_settle = session.settling.is_none() && self.forced.is_empty();
+                let can_settle =
+                    session.settling.is_none() && self.forced.is_empty() && !self.lane.is_to_take_back();
                 // First, because a source that never rests has always something to be looked at.
                 if can_settle && self.flushes.are_to_settle(answered) {
                     let at = Clock::now();
                     session.settling = Some(at);
                     self.flushes.settling(answered, at);
                     next = Some(session::settle(false));
-                } else if self.is_due(session, &timers, now) {
+                } else if found.is_some() || self.is_due(session, &timers, now) {
                     timers.gather = None;
                     let held = timers.hold.take().is_some();
-                    match self.look(session, held).await {
+                    let looked = match found.take() {
+                        Some(found) => self.take_look(session, found.late()),
+                        None => self.look(session, held).await,
+                    };
+                    match looked {
                         // Nothing is to be sent, and somebody may wait for just that; no event tells them.
                         Ok(Looked::Held) => timers.hold(),
                         Ok(Looked::Nothing) if !stop.is_cancelled() => {
@@ -126,17 +136,25 @@ impl Engine {
                     next = Some(session::settle(true));
                 }
             }
-            self.note_time(session, pass.is_some(), &mut timers, now);
+            if pass.is_none() {
+                // What it needs there was sent.
+                self.begin_large();
+            }
+            let is_sending = pass.is_some() || !self.lane.is_idle();
+            self.note_time(session, is_sending, &mut timers, now);
+            self.flushes.nothing_to_do();
             if timers.save.is_some_and(|at| at <= now) && pass.is_none() && session.is_even() {
                 timers.save = None;
                 timers.saved = Some(now);
                 self.position = Some(session.position.clone());
                 self.save().await;
             }
-            let due = self.limit.due();
-            let out = session.out.clone();
+            let (out, slowly) = (session.out.clone(), session.out.clone());
+            let (due, slowly_due) = (self.limit.due(), self.lane.limit.due());
+            let is_waited_for = self.waits_for_answers(session);
             let event = {
-                let wake = timers.next(now);
+                let wake = [timers.next(now), self.lane.due().filter(|at| *at > now)];
+                let wake = wake.into_iter().flatten().min();
                 let watching = self.source.as_mut().map(|source| &mut source.watching);
                 tokio::select! {
                     biased;
@@ -154,6 +172,20 @@ impl Engine {
                     }
                     produced = take(pass), if next.is_none() && pass.is_some() => Event::Produced(produced),
                     heard = hear(watching) => Event::Heard(heard),
+                    // Large files go when there is nothing else.
+                    permit = async { sleep_until(slowly_due).await; slowly.reserve_owned().await },
+                        if next.is_none() && self.lane.has_piece() && self.lane.window.is_open() =>
+                    {
+                        match (permit, self.lane.take_piece()) {
+                            (Ok(permit), Some(message)) => {
+                                drop(permit.send(message));
+                                Event::Sent
+                            }
+                            _ => Event::Closed,
+                        }
+                    }
+                    large = self.lane.produced(),
+                        if next.is_none() && !self.lane.has_piece() && !is_waited_for => Event::Large(large),
                     () = until(wake) => Event::Time,
                 }
             };
@@ -167,6 +199,7 @@ impl Engine {
                     timers.quiet = Some(Instant::now() + QUIET);
                     self.unsaved = true;
                 }
+                Event::Said(Ok(Said::Took)) => self.lane.window.answered(Instant::now()),
                 Event::Said(Ok(Said::Settled(settled))) => {
                     session.position.generation = settled.generation;
                     let altered: Vec<RelPath> = session::paths(&settled.altered).collect();
@@ -176,6 +209,9 @@ impl Engine {
                         }
                     }
                     self.dirty.extend(altered.iter().map(|path| path.to_vec()));
+                    if altered.is_empty() && session.is_even() && !self.flushes.is_empty() {
+                        self.view.synced_at = Some(SystemTime::now());
+                    }
                     // Whoever waited finds what is known of it.
                     self.publish();
                     if let Some(at) = session.settling.take() {
@@ -191,7 +227,13 @@ impl Engine {
                         Ok(_) => tonic::Status::unavailable("the stream to the target ended"),
                     });
                 }
-                Event::Produced(Some(produced)) => next = self.produced(session, produced, &mut again),
+                Event::Produced(Some(produced)) => {
+                    next = self.produced(session, produced, &mut again);
+                }
+                Event::Large(Some(produced)) => {
+                    next = self.produced(session, produced, &mut again);
+                }
+                Event::Large(None) => self.large_sent()?,
                 Event::Produced(None) => {
                     if let Some(pass) = pass.take() {
                         timers.over(pass.began);
@@ -233,8 +275,22 @@ impl Engine {
         timers.again = again.first();
     }
 
+    /// Whether everything is to be looked at, for which all that was sent has to be answered.
+    fn waits_for_answers(&mut self, session: &Session) -> bool {
+        let wants_everything = self.everything || self.rules_changed || self.flushes.are_asked();
+        wants_everything && !session.is_even()
+    }
+
+    /// Whether what is to be sent is for another connection.
+    fn wants_bulk(&self, session: &Session) -> bool {
+        self.bulk && !session.for_bulk
+    }
+
     /// Whether it is time to look again.
     fn is_due(&mut self, session: &Session, timers: &Timers, now: Instant) -> bool {
+        if self.wants_bulk(session) {
+            return false;
+        }
         if self.everything || self.rules_changed || self.flushes.are_asked() {
             return session.is_even();
         }
@@ -337,6 +393,9 @@ impl Engine {
             self.counter.clear();
             // All of it is there once, and no error came in between.
             (self.replace, self.occupied, self.errors) = (false, false, 0);
+            if self.dirty.is_empty() && timers.again.is_none() {
+                self.adopted.clear();
+            }
             if self.view.state != State::Watching {
                 self.view.synced_at = Some(SystemTime::now());
             }

@@ -42,6 +42,8 @@ pub(crate) struct Session {
     paths: HashMap<RelPath, u32>,
     /// Batches that were sent.
     pub(crate) sent: u64,
+    /// It goes by the connection for much data.
+    pub(crate) for_bulk: bool,
     /// A settle was sent at that time and not answered yet.
     pub(crate) settling: Option<Instant>,
 }
@@ -51,6 +53,7 @@ pub(crate) struct Session {
 pub(crate) enum Said {
     Done(SyncDone),
     Settled(SyncSettled),
+    Took,
 }
 
 /// What a target was opened with.
@@ -69,6 +72,7 @@ pub(crate) struct Opened {
 pub(crate) async fn open(
     mut client: HelperServiceClient<Channel>,
     request: SyncOpen,
+    for_bulk: bool,
 ) -> Result<Opened, Status> {
     let (out, waiting) = mpsc::channel(WAITING);
     let first = SyncTargetRequest {
@@ -108,6 +112,7 @@ pub(crate) async fn open(
             underway: VecDeque::new(),
             paths: HashMap::new(),
             sent: 0,
+            for_bulk,
             settling: None,
         },
         target: opened.target.to_vec(),
@@ -121,6 +126,7 @@ impl Session {
         match event(&mut self.inbound).await? {
             Some(Event::Done(done)) => Ok(Said::Done(done)),
             Some(Event::Settled(settled)) => Ok(Said::Settled(settled)),
+            Some(Event::Took(_)) => Ok(Said::Took),
             _ => Err(strange()),
         }
     }
@@ -180,6 +186,10 @@ impl Session {
                     self.paths.remove(&underway.pending.path);
                 }
             }
+        }
+        if self.paths.is_empty() {
+            // A first copy makes it large, and afterwards it is for what is saved in an editor.
+            self.paths.shrink_to(SEARCHED);
         }
         Some(batch)
     }

@@ -3,7 +3,8 @@
 //! All of it may wait for a disk and belongs on a thread that may.
 
 use std::{
-    collections::{HashMap, HashSet},
+    cell::RefCell,
+    collections::HashSet,
     sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
@@ -54,7 +55,8 @@ pub(crate) struct Surveyed {
     pub(crate) root: Root,
     pub(crate) plan: Plan,
     pub(crate) index: Index,
-    pub(crate) signatures: HashMap<outlast_tree::Hash, crate::delta::Signature>,
+    /// What was looked at. None: everything.
+    pub(crate) scope: Option<Scope>,
     /// It was stopped before its end, and the plan is not whole.
     pub(crate) stopped: bool,
     /// Directories came faster than they could be watched: everything is to be looked at again.
@@ -81,9 +83,17 @@ pub(crate) struct Source {
     pub(crate) cache: Cache,
     pub(crate) refused: Refused,
     pub(crate) deletions: Deletions,
+    /// It was halted, and nobody confirmed that it should go on: whatever would go now waits for that.
+    doubted: bool,
     pub(crate) watching: Watching,
     /// Others may change the source without this machine's kernel being told; the kind of file system.
     shared: Option<&'static str>,
+}
+
+/// What was judged of deletions.
+pub(crate) struct Judgement {
+    deletions: Deletions,
+    doubted: bool,
 }
 
 impl Source {
@@ -95,20 +105,42 @@ impl Source {
             rules: None,
             refused: Refused::default(),
             deletions: Deletions::new(),
+            doubted: false,
             watching: Watching::default(),
             shared: None,
         }
     }
 
+    /// What was judged of deletions until now.
+    pub(crate) fn judgement(&self) -> Judgement {
+        Judgement {
+            deletions: self.deletions.clone(),
+            doubted: self.doubted,
+        }
+    }
+
+    /// What was judged since did not come to pass.
+    pub(crate) fn judge_anew(&mut self, before: Judgement) {
+        (self.deletions, self.doubted) = (before.deletions, before.doubted);
+    }
+
     /// Forgets all that need not be so.
     pub(crate) fn forget(&mut self) {
+        self.doubted = false;
         self.cache = Cache::new();
         self.rules = None;
         self.refused.forget();
     }
 
+    /// What it halted for is looked at again.
+    pub(crate) fn doubt(&mut self) {
+        self.doubted = true;
+        self.watch_again();
+    }
+
     /// Somebody says that what it halted for is right.
     pub(crate) fn confirm(&mut self, reason: &str) {
+        self.doubted = false;
         if reason == "source_replaced" {
             // It may lie on another file system now.
             self.device = None;
@@ -206,7 +238,7 @@ impl Source {
                 root,
                 plan: Plan::default(),
                 index: Index::default(),
-                signatures: HashMap::new(),
+                scope: None,
                 stopped: true,
                 again: false,
             });
@@ -223,11 +255,7 @@ impl Source {
         if !scan.stopped {
             // First, so that what is not as it was refused any more is planned.
             self.refused.looked(
-                |path| {
-                    scope
-                        .as_ref()
-                        .is_none_or(|scope| scope.trees.iter().any(|top| is_at_or_below(path, top)))
-                },
+                |path| has_seen(scope.as_ref(), path),
                 |path| scan.tree.get(path).copied(),
                 std::mem::take(&mut scan.problems),
             );
@@ -240,19 +268,11 @@ impl Source {
             }
         }
         let index = Index::of(&plan, copy.entries().iter());
-        let signatures = plan
-            .puts
-            .iter()
-            .filter_map(|put| {
-                let hash = put.old.as_ref().filter(|old| old.kind == Kind::File)?.hash;
-                Some((hash, self.cache.blocks(&put.path, &hash)?.clone()))
-            })
-            .collect();
         Ok(Surveyed {
             root,
             plan,
             index,
-            signatures,
+            scope,
             stopped: scan.stopped,
             again,
         })
@@ -262,13 +282,15 @@ impl Source {
         if scan.stopped {
             return Plan::default();
         }
+        // Paths are asked for in their order.
+        let hashes = RefCell::new(self.cache.cursor());
         plan::plan(&Ground {
             tree: &scan.tree,
             scope,
             unknown: &scan.unknown,
             far: copy.entries(),
             mode: self.config.mode,
-            hash: &|path, key| self.cache.hash(path, key),
+            hash: &|path, key| (hashes.borrow_mut())(path, key),
             refused: &|path, seen| self.refused.is(path, seen),
         })
     }
@@ -290,7 +312,12 @@ impl Source {
             verdict => verdict,
         };
         match verdict {
-            Verdict::Fine => Ok(()),
+            // How much went before it halted is not known after a restart, so what is few by itself may be part of much.
+            Verdict::Fine if self.doubted && plan.deletions > 0 => Err(too_many(plan.deletions, there)),
+            Verdict::Fine => {
+                self.doubted &= !all;
+                Ok(())
+            }
             Verdict::Emptied { of } => Err(Halt {
                 reason: "source_emptied".to_owned(),
                 message: format!(
@@ -298,10 +325,7 @@ impl Source {
                     self.config.source
                 ),
             }),
-            Verdict::TooMany { files, of } => Err(Halt {
-                reason: "mass_deletion".to_owned(),
-                message: format!("{files} of {of} files would go on the host"),
-            }),
+            Verdict::TooMany { files, of } => Err(too_many(files, of)),
         }
     }
 
@@ -387,6 +411,18 @@ impl Source {
             self.learn(&pending.path, learnt);
         }
     }
+}
+
+fn too_many(files: u64, of: u64) -> Halt {
+    Halt {
+        reason: "mass_deletion".to_owned(),
+        message: format!("{files} of {of} files would go on the host"),
+    }
+}
+
+/// Whether a path is in what was looked at.
+pub(crate) fn has_seen(scope: Option<&Scope>, path: &[u8]) -> bool {
+    scope.is_none_or(|scope| scope.trees.iter().any(|top| is_at_or_below(path, top)))
 }
 
 /// Whether no file is left of those that are there.

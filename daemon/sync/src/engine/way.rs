@@ -6,8 +6,11 @@ use tonic::{Status, transport::Channel};
 /// The way to a host, which may break and come back.
 #[tonic::async_trait]
 pub trait Way: Send + Sync + 'static {
-    /// Waits until the host can be called, and gives a client for much data. None: never again.
+    /// Waits until the host can be called, and gives a client for what is short. None: never again.
     async fn connect(&self) -> Option<HelperServiceClient<Channel>>;
+
+    /// A client for much data, to a host that can be called. It may take as long as a connection takes.
+    async fn bulk(&self) -> HelperServiceClient<Channel>;
 
     /// Whether bytes go through a network, so that fewer of them are worth some work.
     fn is_far(&self) -> bool;

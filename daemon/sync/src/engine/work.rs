@@ -9,25 +9,23 @@ use std::{
 };
 
 use outlast_client::{
-    helper_v1::{SyncOpen, SyncPosition},
+    helper_v1::SyncPosition,
     v1::{Error, ErrorKind},
 };
 use outlast_tree::RelPath;
 use tokio::{
     sync::{mpsc, watch},
     task::spawn_blocking,
-    time::{sleep, timeout},
+    time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{
-    Command, Config, Halt, Refused, State, View, Way, copy::Copy, flush::Flushes, limit::Limit,
-    progress::Counter, serve, session, source::Source, view::PROBLEMS,
+    Command, Config, Halt, Refused, State, View, Way, copy::Copy, doubt::Doubt, flush::Flushes, lane::Lane,
+    limit::Limit, progress::Counter, source::Source, view::PROBLEMS,
 };
 
-/// How long a host may take to be there before it is told that it is away.
-const AT_ONCE: Duration = Duration::from_millis(300);
 /// The first pause after an error, and the longest: what is wrong is for people to mend, who can say when it is.
 const RETRY: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(60)];
 
@@ -63,20 +61,27 @@ pub(super) struct Engine {
     pub(super) flushes: Flushes,
     pub(super) counter: Counter,
     pub(super) limit: Limit,
+    pub(super) lane: Lane,
     /// Number of the next large file.
     pub(super) number: u64,
     /// Something is not written down yet.
     pub(super) unsaved: bool,
     pub(super) paused: bool,
     pub(super) halted: Option<Halt>,
+    /// It was, and whether it still is to be is being looked at.
+    pub(super) doubted: Option<Doubt>,
     /// An open stream has to be opened anew.
     pub(super) anew: bool,
     /// For the next opening.
-    here: bool,
+    pub(super) here: bool,
     pub(super) occupied: bool,
-    reread: bool,
+    pub(super) reread: bool,
+    /// What is to be sent is much: the target is to be opened by the connection for that.
+    pub(super) bulk: bool,
     /// What is there and not ours is replaced, until everything is there once.
     pub(super) replace: bool,
+    /// The same of what is at and below these paths.
+    pub(super) adopted: Vec<RelPath>,
     /// Errors one after the other.
     pub(super) errors: u32,
 }
@@ -120,15 +125,19 @@ impl Engine {
             flushes: Flushes::default(),
             counter: Counter::default(),
             limit: Limit::new(config.limit_bytes),
+            lane: Lane::new(config.limit_bytes),
             number: 0,
             unsaved: false,
             paused,
             halted: config.halted.clone(),
+            doubted: None,
             anew: false,
             here: false,
             occupied: config.occupied,
             reread: false,
+            bulk: false,
             replace: config.occupied,
+            adopted: Vec::new(),
             errors: 0,
             config,
         }
@@ -178,7 +187,7 @@ impl Engine {
                 let refused = if self.paused {
                     Some(("paused", "it is paused".to_owned()))
                 } else {
-                    let halt = self.halted.as_ref();
+                    let halt = self.halt_that_stands();
                     halt.map(|halt| (halt.reason.as_str(), halt.message.clone()))
                 };
                 match refused {
@@ -197,14 +206,16 @@ impl Engine {
                 }
             }
             Command::Pause => {
+                self.unseen("it is paused");
                 self.paused = true;
                 true
             }
+            Command::LookAgain(reply) => self.look_again(reply),
             Command::Resume { confirm } => {
                 if let Some(source) = &mut self.source {
                     source.watch_again();
                 }
-                if confirm && let Some(halt) = self.halted.take() {
+                if confirm && let Some(halt) = self.take_halt() {
                     match halt.reason.as_str() {
                         "target_missing" | "target_replaced" => self.here = true,
                         "target_not_empty" => (self.occupied, self.replace) = (true, true),
@@ -218,13 +229,19 @@ impl Engine {
                 self.paused = false;
                 true
             }
+            Command::Adopt { paths, reply } => {
+                let adopted = self.adopt(&paths);
+                let is_new = adopted.is_ok();
+                let _gone = reply.send(adopted);
+                is_new
+            }
             Command::Reset { adopt } => {
                 if let Some(source) = &mut self.source {
                     source.forget();
                 }
                 self.copy = None;
                 self.position = None;
-                self.halted = None;
+                drop(self.take_halt());
                 self.anew = true;
                 self.reread = true;
                 self.replace |= adopt;
@@ -234,98 +251,8 @@ impl Engine {
         }
     }
 
-    /// Waits for the host, opens the target and serves it until that ends.
-    async fn connect(&mut self) -> Next {
-        self.anew = false;
-        if self.view.state != State::Starting {
-            self.publish();
-        }
-        let way = Arc::clone(&self.way);
-        let mut connecting = pin!(async move { way.connect().await });
-        let client = match timeout(AT_ONCE, &mut connecting).await {
-            Ok(client) => client,
-            Err(_elapsed) => {
-                self.set(State::Disconnected, None, None);
-                let stop = self.stop.clone();
-                loop {
-                    tokio::select! {
-                        biased;
-                        () = stop.cancelled() => return Next::End,
-                        command = self.inbox.recv() => match command {
-                            None => return Next::End,
-                            Some(command) => if self.command(command) && self.is_held() {
-                                return Next::GoOn;
-                            },
-                        },
-                        client = &mut connecting => break client,
-                        heard = serve::hear(self.source.as_mut().map(|source| &mut source.watching)) => {
-                            let before = self.dirty.len();
-                            self.heard(heard);
-                            if self.dirty.len() != before {
-                                self.publish();
-                            }
-                        }
-                    }
-                }
-            }
-        };
-        let Some(client) = client else { return Next::End };
-        if self.copy.is_none() {
-            self.position = None;
-        }
-        let request = SyncOpen {
-            id: self.config.id.clone(),
-            target: self.config.target.clone().into(),
-            position: self.position.clone(),
-            here: self.here,
-            occupied: self.occupied,
-            reread: self.reread,
-            mode: self.source_mode().await,
-            all: self.way.all().await,
-        };
-        let stop = self.stop.clone();
-        let mut opening = pin!(session::open(client, request));
-        let opened = loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => return Next::End,
-                command = self.inbox.recv() => match command {
-                    None => return Next::End,
-                    Some(command) => if self.command(command) && (self.is_held() || self.anew) {
-                        return Next::GoOn;
-                    },
-                },
-                opened = &mut opening => break opened,
-            }
-        };
-        match opened {
-            Ok(opened) => {
-                if let Some(copy) = opened.copy {
-                    self.copy = Some(Box::new(copy));
-                    self.unsaved = true;
-                }
-                (self.here, self.reread) = (false, false);
-                self.everything = true;
-                if let Some(source) = &mut self.source {
-                    // Whatever was in the way may be gone.
-                    source.refused.forget();
-                }
-                self.view.target = Some(opened.target);
-                self.serve(opened.session).await
-            }
-            Err(status) => self.broken(&status).await,
-        }
-    }
-
-    /// Permission bits of the source, which a target that is made gets as well.
-    async fn source_mode(&self) -> Option<u32> {
-        use std::os::unix::fs::MetadataExt as _;
-        let found = tokio::fs::metadata(&self.config.source).await.ok()?;
-        Some(found.mode() & 0o777 | 0o700)
-    }
-
     /// Whether nothing is to be done before a command comes.
-    fn is_held(&self) -> bool {
+    pub(super) fn is_held(&self) -> bool {
         self.paused || self.halted.is_some()
     }
 
@@ -349,6 +276,10 @@ impl Engine {
             });
             return Next::GoOn;
         }
+        if self.doubted.is_some() {
+            self.unseen(&message);
+            return Next::GoOn;
+        }
         let kind = error.map_or(ErrorKind::Failed, |error| error.kind());
         self.fail(&kind.word(), message);
         let pause = RETRY[0].saturating_mul(1 << self.errors.min(16)).min(RETRY[1]);
@@ -362,6 +293,7 @@ impl Engine {
             reason: halt.reason.clone(),
             message: halt.message.clone(),
         });
+        self.stands(&halt);
         self.halted = Some(halt);
     }
 
@@ -375,6 +307,10 @@ impl Engine {
 
     /// Shows a state and its cause.
     pub(super) fn set(&mut self, state: State, reason: Option<&str>, message: Option<String>) {
+        // It stands until it was looked at.
+        if self.doubted.is_some() {
+            return;
+        }
         self.view.state = state;
         self.view.reason = reason.map(str::to_owned);
         self.view.message = message;
@@ -414,11 +350,15 @@ impl Engine {
             return;
         }
         self.unsaved = false;
-        let (Some(source), copy) = (self.source.take(), self.copy.take()) else {
+        let (Some(mut source), mut copy) = (self.source.take(), self.copy.take()) else {
             return;
         };
         let (config, position) = (Arc::clone(&self.config), self.position.clone());
         let saved = spawn_blocking(move || {
+            source.cache.compact();
+            if let Some(copy) = &mut copy {
+                copy.compact();
+            }
             let kept = source
                 .cache
                 .save(&config.cache)

@@ -21,6 +21,7 @@ fn seen((kind, mode, content): (Kind, u16, u8)) -> Seen {
     Seen {
         kind,
         mode: if kind == Kind::Link { 0 } else { mode },
+        special_bits: false,
         key: StatKey {
             ino: u64::from(content),
             size,

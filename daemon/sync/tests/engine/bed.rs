@@ -4,7 +4,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command as Program,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -26,12 +29,35 @@ use tonic::{Status, transport::Channel};
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-struct Local(HelperServiceClient<Channel>);
+/// Bytes that do not repeat.
+pub fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed | 1;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+struct Local {
+    client: HelperServiceClient<Channel>,
+    /// How often the connection for much data was wanted.
+    bulk: Arc<AtomicUsize>,
+}
 
 #[tonic::async_trait]
 impl Way for Local {
     async fn connect(&self) -> Option<HelperServiceClient<Channel>> {
-        Some(self.0.clone())
+        Some(self.client.clone())
+    }
+
+    async fn bulk(&self) -> HelperServiceClient<Channel> {
+        self.bulk.fetch_add(1, Ordering::Relaxed);
+        self.client.clone()
     }
 
     fn is_far(&self) -> bool {
@@ -53,6 +79,7 @@ pub struct Bed {
     dir: TempDir,
     helper: Arc<Helper>,
     pub config: Config,
+    bulk: Arc<AtomicUsize>,
     running: Option<Running>,
 }
 
@@ -101,6 +128,7 @@ impl Bed {
             dir,
             helper,
             config,
+            bulk: Arc::default(),
             running: None,
         }
     }
@@ -131,7 +159,10 @@ impl Bed {
         let stop = CancellationToken::new();
         let task = tokio::spawn(engine::run(
             self.config.clone(),
-            Arc::new(Local(client)),
+            Arc::new(Local {
+                client,
+                bulk: Arc::clone(&self.bulk),
+            }),
             false,
             commands,
             shown,
@@ -143,6 +174,20 @@ impl Bed {
             stop,
             task,
         });
+    }
+
+    /// How often the connection for much data was wanted so far.
+    pub fn bulk(&self) -> usize {
+        self.bulk.load(Ordering::Relaxed)
+    }
+
+    /// Keeps others from opening the target while it is held.
+    pub fn lock_target(&self) -> fs::File {
+        let machine = outlast_helper::facts::machine_id();
+        let syncs = self.path().join("state/owner").join(machine).join("syncs");
+        let lock = fs::File::open(syncs.join(&self.config.id).join("lock")).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        lock
     }
 
     /// Ends the engine in good order.
@@ -167,6 +212,13 @@ impl Bed {
         let (reply, answer) = oneshot::channel();
         self.say(Command::Flush(reply)).await;
         timeout(DEADLINE, answer).await.expect("a flush ends").unwrap()
+    }
+
+    /// Has it go on if what it is halted for is not so any more.
+    pub async fn look_again(&self) -> Result<(), Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.say(Command::LookAgain(reply)).await;
+        timeout(DEADLINE, answer).await.expect("it is answered").unwrap()
     }
 
     pub async fn flush(&self) {

@@ -7,20 +7,7 @@ use std::{
 
 use outlast_sync::{ProblemKind, engine::State};
 
-use crate::bed::Bed;
-
-fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed | 1;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
+use crate::bed::{Bed, noise};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_is_copied_and_changes_follow() {
@@ -95,6 +82,45 @@ async fn only_modes_and_times_that_change_are_set() {
     bed.flush().await;
     bed.assert_equal();
     assert_eq!(fs::metadata(bed.target("a")).unwrap().ino(), inode);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bits_that_stand_for_others_are_not_copied_and_told() {
+    let mut bed = Bed::new();
+    bed.write("tool", "t");
+    bed.write("shared/f", "f");
+    let mode = |path: std::path::PathBuf, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(bed.source("tool"), 0o4755);
+    mode(bed.source("shared"), 0o3775);
+    bed.start();
+    bed.flush().await;
+    let told = |bed: &Bed| {
+        let view = bed.view();
+        let mut told: Vec<_> = view
+            .problems
+            .iter()
+            .map(|problem| (problem.kind, String::from_utf8_lossy(&problem.path).into_owned()))
+            .collect();
+        told.sort();
+        told
+    };
+    let bits = |path: &str| (ProblemKind::SpecialBits, path.to_owned());
+    assert_eq!(told(&bed), [bits("shared"), bits("tool")]);
+    assert!(!ProblemKind::SpecialBits.is_missing());
+    let there = |path: &str| fs::metadata(bed.target(path)).unwrap().mode() & 0o7777;
+    assert_eq!((there("tool"), there("shared")), (0o755, 0o775));
+    assert_eq!(fs::read(bed.target("shared/f")).unwrap(), b"f");
+    // One by one, as they come and go.
+    mode(bed.source("tool"), 0o755);
+    mode(bed.source("shared/f"), 0o2755);
+    bed.wait("the change", |view| {
+        view.problems.iter().any(|problem| problem.path == b"shared/f")
+            && !view.problems.iter().any(|problem| problem.path == b"tool")
+    })
+    .await;
+    assert_eq!(told(&bed), [bits("shared"), bits("shared/f")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -75,6 +75,44 @@ async fn more_than_half_of_many_files_do_not_go_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_halt_ends_when_looking_again_finds_nothing_to_be_confirmed() {
+    let mut bed = Bed::new();
+    fill(&bed, 400);
+    bed.start();
+    bed.flush().await;
+    let away = bed.path().join("away");
+    fs::rename(bed.source("d"), &away).unwrap();
+    let gone = bed.wait_state(State::Halted).await;
+    let refused = bed.look_again().await.unwrap_err();
+    assert_eq!(Some(&refused.reason), gone.reason.as_ref());
+    assert_eq!(bed.wait_state(State::Halted).await.reason, gone.reason);
+    assert!(bed.target("d/f1").exists());
+    fs::rename(&away, bed.source("d")).unwrap();
+    // One less, and it is known of no more what went before.
+    fs::remove_file(bed.source("d/f7")).unwrap();
+    bed.stop().await;
+    bed.config.halted = Some(Halt {
+        reason: "source_emptied".to_owned(),
+        message: "it was".to_owned(),
+    });
+    bed.start();
+    let refused = bed.look_again().await.unwrap_err();
+    assert_eq!(refused.reason, "mass_deletion");
+    assert!(refused.message.contains("1 of 400"), "{refused:?}");
+    assert!(bed.target("d/f7").exists());
+    bed.write("d/f7", "7");
+    bed.look_again().await.unwrap();
+    bed.flush().await;
+    bed.assert_equal();
+    // What comes then is judged as ever.
+    fs::remove_file(bed.source("d/f7")).unwrap();
+    bed.flush().await;
+    assert!(!bed.target("d/f7").exists());
+    // Where nothing is halted there is nothing to look at.
+    bed.look_again().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_update_deletes_nothing() {
     let mut bed = Bed::new();
     bed.config.mode = Mode::Update;

@@ -10,5 +10,7 @@
 mod bed;
 mod copies;
 mod halts;
+mod large;
+mod opening;
 mod returns;
 mod rules;

@@ -1,5 +1,7 @@
 //! How what a target refuses is told to the daemon.
 
+use std::io;
+
 use outlast_client::{
     helper_v1::{SyncOutcome, SyncRefusal},
     v1::{Error, ErrorKind},
@@ -7,7 +9,7 @@ use outlast_client::{
 use tonic::Status;
 
 use crate::{
-    service::error::{failed, usage},
+    service::error::failed,
     target::{Misplaced, OpenError, Refusal, Refused},
 };
 
@@ -26,12 +28,21 @@ pub(super) fn refuse(error: OpenError) -> Status {
             .into_status()
     };
     match error {
-        OpenError::Misplaced(Misplaced::Senseless(_)) => usage(message),
+        OpenError::Misplaced(Misplaced::Senseless(_)) => Error::new(ErrorKind::Usage, message)
+            .with_hint("choose another directory")
+            .into_status(),
         OpenError::Misplaced(Misplaced::Overlap(_, other, _)) => Error::new(ErrorKind::Usage, message)
             .with_hint("choose a directory that is neither in nor above another target")
             .about(other)
             .into_status(),
-        OpenError::Misplaced(Misplaced::Io(error)) | OpenError::Io(error) => failed(&error),
+        OpenError::Misplaced(Misplaced::Io(error)) | OpenError::Io(error) => match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Error::new(ErrorKind::NotPermitted, message)
+                    .with_hint("let its user write there, or choose another directory")
+                    .into_status()
+            }
+            _ => failed(&error),
+        },
         OpenError::Missing(_) => state("target_missing", "it is made anew when the sync is resumed"),
         OpenError::Replaced(_) => state("target_replaced", "it is taken as it is when the sync is resumed"),
         OpenError::NotEmpty(_) => state(

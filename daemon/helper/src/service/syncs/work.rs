@@ -7,9 +7,9 @@ use std::{io, sync::Arc};
 use bytes::Bytes;
 use outlast_client::helper_v1::{
     SyncBatch, SyncDone, SyncOpen, SyncOpened, SyncPiece, SyncPosition, SyncSettled, SyncTargetResponse,
-    sync_piece, sync_target_response,
+    SyncTook, sync_piece, sync_target_response,
 };
-use outlast_tree::RelPath;
+use outlast_tree::{Hash, RelPath};
 use tokio::{
     runtime::Handle,
     sync::mpsc,
@@ -230,7 +230,7 @@ impl Worker {
     }
 
     fn piece(&self, target: &mut Target, piece: SyncPiece) -> Result<(), End> {
-        let SyncPiece { number, event } = piece;
+        let SyncPiece { number, event, tell } = piece;
         match event {
             Some(sync_piece::Event::Begin(begin)) => {
                 let path =
@@ -250,11 +250,21 @@ impl Worker {
                     Err(message) => target.spoil_large(number, &message),
                 }
             }
+            Some(sync_piece::Event::Values(values)) => {
+                let whole = values.as_chunks::<{ size_of::<Hash>() }>();
+                let (values, []) = whole else {
+                    return Err(usage("a value of a block has 32 bytes").into());
+                };
+                target.large_values(number, values);
+            }
             Some(sync_piece::Event::Copy(copy)) => target.large_copy(number, copy.from, copy.length),
             Some(sync_piece::Event::Drop(true)) => target.drop_large(number),
             Some(sync_piece::Event::Drop(false)) | None => {
                 return Err(usage("a piece has to be something").into());
             }
+        }
+        if tell {
+            self.say(sync_target_response::Event::Took(SyncTook {}))?;
         }
         Ok(())
     }
