@@ -4,6 +4,7 @@ use outlast_client::v1::{Error, ErrorKind};
 use outlast_model::{
     admission::{Denied, DeniedKind},
     id::Id,
+    near::nearest,
 };
 
 /// Most candidates that are named when a word fits several things.
@@ -15,6 +16,21 @@ pub fn not_found(noun: &str, text: &str) -> Error {
     Error::new(ErrorKind::NotFound, format!("no {noun} is called {text:?}"))
         .with_hint(format!("outlast {noun} list"))
         .about(text)
+}
+
+/// There is no such thing in the configuration.
+#[must_use]
+pub fn no_setting<'a>(noun: &str, name: &str, known: impl IntoIterator<Item = &'a String>) -> Error {
+    let near = nearest(name, known.into_iter().map(String::as_str));
+    let hint = match near {
+        Some(near) => format!("did you mean {near}? What is there: outlast {noun} list"),
+        None => {
+            format!("outlast {noun} list; a change of the configuration counts after: outlast daemon restart")
+        }
+    };
+    Error::new(ErrorKind::NotFound, format!("no {noun} is called {name:?}"))
+        .with_hint(hint)
+        .about(name)
 }
 
 /// A reference fits several things.
@@ -29,7 +45,9 @@ pub fn ambiguous(noun: &str, text: &str, ids: &[Id]) -> Error {
             shown.join(", ")
         ),
     )
-    .with_hint("type more of the id, or the name")
+    .with_hint(format!(
+        "type more of the id, or the name; outlast {noun} list shows both"
+    ))
     .about(text)
 }
 

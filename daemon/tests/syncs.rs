@@ -389,6 +389,7 @@ async fn a_target_that_holds_something_is_shown_and_has_to_be_adopted() {
     request.adopt = false;
     let preview = PreviewSyncRequest {
         spec: request.spec.clone(),
+        ..PreviewSyncRequest::default()
     };
     let seen = client.preview_sync(preview).await.unwrap().into_inner();
     assert_eq!(seen.target, target.to_str().unwrap());

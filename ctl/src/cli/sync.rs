@@ -21,7 +21,7 @@ pub enum Sync {
     Flush(SyncFlush),
     /// Stop looking and sending until they are resumed
     Pause(Names),
-    /// Go on after a pause or an error; what is halted wants --confirm
+    /// Go on after a pause, an error, or a halt whose cause is gone; any other halt wants --confirm
     Resume(SyncResume),
     /// Forget what is known of both sides, and compare them by content
     Reset(SyncReset),
@@ -89,6 +89,9 @@ pub struct SyncShow {
     /// Every path there is a problem with
     #[arg(long)]
     pub all: bool,
+    /// Look at both sides of a sync that is halted because its target holds something, and show what would be replaced
+    #[arg(long)]
+    pub preview: bool,
 }
 
 #[derive(Debug, Args)]
@@ -114,13 +117,23 @@ pub struct SyncResume {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+A PATH is one that sync show names, or a directory above some of them; --adopt=PATH can be given several times. It replaces
+what is there by what is here, and leaves everything else as it is; what is there can be kept by removing it here.
+Example: outlast sync reset app --adopt=src/main.c")]
 pub struct SyncReset {
     /// Name, id, or the unique beginning of an id
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
-    /// Replace what differs there: solves conflicts
-    #[arg(long)]
-    pub adopt: bool,
+    /// Replace what differs there: solves conflicts, all of them or those at and below PATH
+    #[arg(
+        long,
+        value_name = "PATH",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "."
+    )]
+    pub adopt: Vec<String>,
 }
 
 /// A sync that work runs in.

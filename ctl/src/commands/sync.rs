@@ -16,7 +16,12 @@ pub mod show;
 use outlast_client::v1::{self, GetSyncRequest, ListSyncsRequest};
 
 use super::sent;
-use crate::{context::Context, error::Result, pump::answer, render::json};
+use crate::{
+    context::{Context, each},
+    error::{Failure, Result},
+    pump::answer,
+    render::json,
+};
 
 /// The sync a text names.
 async fn find(ctx: &Context, sync: &str) -> Result<v1::Sync> {
@@ -39,6 +44,28 @@ pub async fn all(ctx: &Context) -> Result<Vec<v1::Sync>> {
         })
         .await?;
     Ok(found.syncs)
+}
+
+/// What helps whoever a verb on a sync failed for, unless that was said already.
+fn helped(failure: Failure, name: &str) -> Failure {
+    let help = if failure.is_not_found() {
+        "outlast sync list".to_owned()
+    } else {
+        format!("outlast sync show {name}")
+    };
+    failure.hint_else(help)
+}
+
+/// As [`each`], for syncs: no failure is told without what helps.
+async fn of_each<F>(ctx: &Context, names: &[String], mut act: impl FnMut(String) -> F) -> Result<u8>
+where
+    F: Future<Output = Result<()>>,
+{
+    each(ctx, names, |name| {
+        let done = act(name.clone());
+        async move { done.await.map_err(|failure| helped(failure, &name)) }
+    })
+    .await
 }
 
 /// Reports a verb that was done: the sync as JSON, or a remark.

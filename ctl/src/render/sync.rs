@@ -16,8 +16,9 @@ use crate::duration;
 /// How many paths of a kind of problem are shown unless all are asked for.
 const SOME: usize = 10;
 
-/// The kind of problem that leaves nothing missing: devices, pipes and sockets are no content.
-const SPECIAL_FILE: &str = "special_file";
+/// Kinds of problems that leave nothing missing: devices, pipes and sockets are no content, nor are bits that would stand for
+/// other users there.
+const NOT_MISSED: [&str; 2] = ["special_file", "special_bits"];
 
 /// A number of things: `1 file`, `2 files`.
 pub fn count(number: u64, noun: &str) -> String {
@@ -30,7 +31,8 @@ pub fn place(sync: &v1::Sync) -> String {
     format!("{}:{}", sync.host, sync.target)
 }
 
-fn state_tone(state: SyncState) -> Tone {
+/// How good the state of a sync is.
+pub fn state_tone(state: SyncState) -> Tone {
     match state {
         SyncState::Watching => Tone::Good,
         SyncState::Starting | SyncState::Scanning | SyncState::Pushing => Tone::Busy,
@@ -139,11 +141,38 @@ pub fn facts(sync: &v1::Sync) -> Facts {
 
 /// What helps a sync that does not go on by itself.
 fn hint(sync: &v1::Sync) -> Option<String> {
-    match sync.state() {
-        SyncState::Halted => Some(confirm(sync)),
-        SyncState::Paused => Some(format!("outlast sync resume {}", sync.name)),
-        _ => None,
-    }
+    let (name, host) = (&sync.name, &sync.host);
+    Some(match sync.state() {
+        SyncState::Halted if holds_something(sync) => format!(
+            "{}; outlast sync show {name} --preview shows first what would be replaced",
+            confirm(sync)
+        ),
+        SyncState::Halted => confirm(sync),
+        SyncState::Paused => format!("outlast sync resume {name}"),
+        SyncState::Error => match sync.reason.as_deref() {
+            // It can never be that target.
+            Some("usage" | "conflict") => format!("outlast sync remove {name}, then {}", elsewhere(sync)),
+            Some("not_permitted") => format!(
+                "let its user write there, or: outlast sync remove {name}, then {}",
+                elsewhere(sync)
+            ),
+            Some("exhausted") => format!("make room on host {host}; then: outlast sync resume {name}"),
+            Some("unreachable") => format!("outlast host check {host}"),
+            Some("broke") => "outlast daemon logs".to_owned(),
+            _ => format!("outlast sync resume {name} tries again at once; outlast daemon logs tells more"),
+        },
+        _ => return None,
+    })
+}
+
+/// What is typed so that the source goes somewhere else.
+fn elsewhere(sync: &v1::Sync) -> String {
+    format!("outlast sync add {} {}:PATH", sync.source, sync.host)
+}
+
+/// Whether a sync is halted because of what its target holds.
+pub fn holds_something(sync: &v1::Sync) -> bool {
+    sync.state() == SyncState::Halted && sync.reason.as_deref() == Some("target_not_empty")
 }
 
 /// What is typed so that a halted sync goes on.
@@ -223,7 +252,7 @@ pub fn missing(sync: &v1::Sync) -> Option<(u64, String)> {
     let grave = || {
         sync.problems
             .iter()
-            .filter(|problem| problem.kind != SPECIAL_FILE)
+            .filter(|problem| !NOT_MISSED.contains(&problem.kind.as_str()))
     };
     let number = grave().count() as u64 + untold(sync);
     (number > 0).then(|| (number, kinds(grave(), untold(sync))))
@@ -297,7 +326,7 @@ mod tests {
     fn only_what_is_certainly_special_leaves_nothing_missing() {
         for (kinds, count, expected) in [
             (&[][..], 0, None),
-            (&["special_file", "special_file"], 2, None),
+            (&["special_file", "special_bits"], 2, None),
             (&["special_file"], 3, Some((2, "2 more"))),
             (
                 &["conflict", "special_file", "unreadable", "conflict"],

@@ -185,11 +185,13 @@ fn what_cannot_be_a_sync_is_refused_before_the_daemon_is_asked() {
         ),
         (
             &["nosuch", "box:app"],
-            "error: nosuch: No such file or directory (os error 2)\n",
+            "error: nosuch: No such file or directory (os error 2)\n\
+             hint: name a directory that is there: outlast sync add . HOST:PATH\n",
         ),
         (
             &["file", "box:app"],
-            "error: file: it is no directory, and only directories are kept in sync\n",
+            "error: file: it is no directory, and only directories are kept in sync\n\
+             hint: name a directory that is there: outlast sync add . HOST:PATH\n",
         ),
         (
             &["box:app"],
@@ -206,7 +208,8 @@ fn what_cannot_be_a_sync_is_refused_before_the_daemon_is_asked() {
         ),
         (
             &["app", "box:app", "--limit", "fast"],
-            "error: invalid value 'fast' for '--limit <RATE>': a rate looks like 500K, 2M or 65536 (bytes a second)\n",
+            "error: invalid value 'fast' for '--limit <RATE>': a rate looks like 500K, 2M or 65536 (bytes a second)\n\
+             hint: outlast sync add --help\n",
         ),
     ] {
         let mut all = vec!["sync", "add"];

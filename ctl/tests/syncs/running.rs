@@ -235,6 +235,45 @@ fn a_host_that_is_away_is_not_waited_for_by_what_starts_all_the_same() {
 }
 
 #[test]
+fn who_does_not_stay_hears_at_once_that_the_host_is_away() {
+    let (there, asked) = daemon(|_| endless([progress(away("app", Link::Backoff))]));
+    let ran = within(&there, "app", &["run", "-d", "--sync", "--", "make"]);
+    assert_eq!(
+        (ran.code, ran.text().as_str(), ran.err.as_str()),
+        (
+            125,
+            "",
+            "error: the job was not started: host box is away (backoff), and sync app cannot go on\n\
+             hint: outlast host check box; --sync-failure warn starts it all the same; without --detach it is waited for\n"
+        )
+    );
+    let args = ["session", "create", "web", "--sync", "--sync-failure", "fail"];
+    let ran = within(&there, "app", &args);
+    assert_eq!(ran.code, 6, "{ran:?}");
+    assert!(
+        ran.err
+            .starts_with("error: the session was not started: host box is away (backoff)")
+            && ran.err.ends_with("; with --attach it is waited for\n"),
+        "{ran:?}"
+    );
+    let flushes = asked
+        .lock()
+        .unwrap()
+        .iter()
+        .filter(|(what, ..)| what == APP)
+        .count();
+    assert_eq!(
+        (flushes, asked.lock().unwrap().len()),
+        (2, 2),
+        "something was started"
+    );
+    // One that is being connected to may be there in a moment.
+    let (there, _) = daemon(|sync| told([progress(away("app", Link::Connecting)), end(sync)]));
+    let ran = within(&there, "app", &["run", "-d", "--sync", "--", "make"]);
+    assert_eq!((ran.code, ran.text().as_str()), (0, "0d6af9a8-5d30\n"), "{ran:?}");
+}
+
+#[test]
 fn ctrl_c_while_it_is_brought_there_starts_nothing() {
     let (there, asked) = daemon(|_| endless([progress(pushing("app"))]));
     let child = command(&there, "app", &["run", "--sync", "--", "make"])

@@ -11,7 +11,7 @@ use outlast_testkit::DEADLINE;
 use crate::{
     error,
     fake::{Fake, Heard, Script, sync},
-    pty,
+    pty, refused, told,
 };
 
 /// What was done to which sync, with the flag of the verb.
@@ -46,6 +46,10 @@ fn daemon(state: SyncState) -> (Fake, Done) {
                 request.request_id.as_ref(),
                 request.confirm,
             );
+            if state == SyncState::Halted && !request.confirm {
+                let message = "sync app is halted: 300 of 400 files\u{1b}[2J would be deleted";
+                return Err(Error::new(ErrorKind::WrongState, message).about(ID).into_status());
+            }
             Ok(ResumeSyncResponse {
                 sync: Some(sync("app", SyncState::Scanning)),
             })
@@ -111,7 +115,7 @@ fn each_verb_says_what_it_did() {
         (ran.code, ran.err.as_str()),
         (
             3,
-            "error: no sync is called nosuch\nsync app is paused; go on with: outlast sync resume app\n"
+            "error: no sync is called nosuch\nhint: outlast sync list\nsync app is paused; go on with: outlast sync resume app\n"
         )
     );
 }
@@ -134,11 +138,14 @@ fn what_is_halted_goes_on_when_that_is_confirmed() {
         (told["kind"].as_str(), told["subject"].as_str()),
         (Some("wrong_state"), Some(ID))
     );
-    assert!(done.lock().unwrap().is_empty());
-    for flag in ["--confirm", "--yes"] {
+    // The daemon was asked to look again, and that is all.
+    let looked = || (ID.to_owned(), false);
+    assert_eq!(std::mem::take(&mut *done.lock().unwrap()), [looked(), looked()]);
+    for (flag, before) in [("--confirm", vec![]), ("--yes", vec![looked()])] {
         let ran = fake.outlast(&["sync", "resume", "app", flag]);
         assert_eq!(ran.code, 0, "{ran:?}");
-        assert_eq!(done.lock().unwrap().remove(0), (ID.to_owned(), true));
+        let done = std::mem::take(&mut *done.lock().unwrap());
+        assert_eq!(done, [before, vec![(ID.to_owned(), true)]].concat(), "{flag}");
     }
 }
 
@@ -150,10 +157,103 @@ fn at_a_terminal_it_is_shown_why_and_asked() {
     assert!(pty.text().contains("300 of 400 files\\e[2J would be deleted"));
     pty.write(b"n\n");
     assert_eq!(pty.wait_exit(DEADLINE).code(), Some(1));
-    assert!(done.lock().unwrap().is_empty());
+    assert_eq!(
+        std::mem::take(&mut *done.lock().unwrap()),
+        [(ID.to_owned(), false)]
+    );
     let mut pty = crate::pty(&fake, &["sync", "resume", "app"]);
     pty.wait_text("[y/N] ");
     pty.write(b"y\n");
     assert_eq!(pty.wait_exit(DEADLINE).code(), Some(0));
-    assert_eq!(*done.lock().unwrap(), [(ID.to_owned(), true)]);
+    let both = [false, true].map(|confirm| (ID.to_owned(), confirm));
+    assert_eq!(*done.lock().unwrap(), both);
+}
+
+#[test]
+fn whatever_goes_wrong_says_what_to_type() {
+    let bare = || Error::new(ErrorKind::Failed, "it is so").into_status();
+    let known = || Script {
+        syncs: [("app".to_owned(), sync("app", SyncState::Watching))].into(),
+        pause_sync: Some(Box::new(move |_| Err(bare()))),
+        resume_sync: Some(Box::new(move |_| Err(bare()))),
+        reset_sync: Some(Box::new(move |_| Err(bare()))),
+        delete_sync: Some(Box::new(move |_| Err(bare()))),
+        preview_sync: Some(Box::new(move |_| Err(bare()))),
+        flush_sync: Some(Box::new(|_| told([refused(ErrorKind::Failed, "it is so")]))),
+        ..Script::default()
+    };
+    let fake = Fake::start(known());
+    std::fs::create_dir(fake.home().path().join("here")).unwrap();
+    for (args, hint) in [
+        (&["pause", "app"][..], "outlast sync show app"),
+        (&["resume", "app"], "outlast sync show app"),
+        (&["reset", "app"], "outlast sync show app"),
+        (&["remove", "app"], "outlast sync show app"),
+        (&["flush", "app"], "outlast sync show app"),
+        (&["show", "app", "--preview"], "outlast sync show app"),
+        (&["show", "nosuch"], "outlast sync list"),
+        (&["resume", "nosuch"], "outlast sync list"),
+        (&["add", "here", "box:app"], "outlast daemon logs"),
+        (
+            &["add", "here", "box:app", "--limit", "x"],
+            "outlast sync add --help",
+        ),
+        (
+            &["add", "here", "box:app", "--mode", "x"],
+            "outlast sync add --help",
+        ),
+        (&["add"], "outlast sync add [OPTIONS] [NAME] LOCAL HOST:PATH"),
+    ] {
+        let ran = fake.outlast(&[&["sync"], args].concat());
+        assert_ne!(ran.code, 0, "{args:?}");
+        assert!(
+            ran.err.ends_with(&format!("\nhint: {hint}\n")),
+            "{args:?}: {ran:?}"
+        );
+    }
+}
+
+#[test]
+fn conflicts_can_be_decided_one_by_one() {
+    let asked = Heard::default();
+    let heard = Arc::clone(&asked);
+    let fake = Fake::start(Script {
+        syncs: [("app".to_owned(), sync("app", SyncState::Watching))].into(),
+        reset_sync: Some(Box::new(move |request: outlast_client::v1::ResetSyncRequest| {
+            heard
+                .lock()
+                .unwrap()
+                .push((request.sync, request.adopt, request.paths));
+            Ok(ResetSyncResponse {
+                sync: Some(sync("app", SyncState::Watching)),
+            })
+        })),
+        ..Script::default()
+    });
+    let ran = fake.outlast(&[
+        "sync",
+        "reset",
+        "app",
+        "--adopt=./a b",
+        "--adopt=/home/me/app/src/",
+    ]);
+    assert_eq!(
+        (ran.code, ran.err.as_str()),
+        (0, "sync app replaces what is there at a b, src\n"),
+        "{ran:?}"
+    );
+    let paths = vec!["a b".to_owned(), "src".to_owned()];
+    assert_eq!(*asked.lock().unwrap(), [(ID.to_owned(), true, paths)]);
+    asked.lock().unwrap().clear();
+    for args in [
+        &["app", "--adopt="][..],
+        &["app", "--adopt=/elsewhere"],
+        &["app", "--adopt=a", "--adopt"],
+        &["app", "web", "--adopt=a"],
+    ] {
+        let ran = fake.outlast(&[&["sync", "reset"], args].concat());
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(ran.err.contains("\nhint: outlast sync "), "{ran:?}");
+    }
+    assert!(asked.lock().unwrap().is_empty());
 }

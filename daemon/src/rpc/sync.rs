@@ -35,7 +35,13 @@ impl Syncs {
     }
 
     async fn preview(&self, request: PreviewSyncRequest) -> Result<PreviewSyncResponse, Error> {
-        let preview = self.syncs.preview(asked(request.spec)?).await?;
+        let preview = match request.sync {
+            Some(sync) => {
+                let sync = self.syncs.resolve(&sync).await?;
+                self.syncs.preview_of(&sync).await?
+            }
+            None => self.syncs.preview(asked(request.spec)?).await?,
+        };
         Ok(convert::sync_preview(&preview))
     }
 
@@ -78,7 +84,15 @@ impl Syncs {
         let id = request.request_id.take();
         let once = request::once(&self.app.secret, "ResetSync", id, &request, &[])?;
         let sync = self.syncs.resolve(&request.sync).await?;
-        let sync = self.syncs.reset(&sync, request.adopt, once).await?;
+        let sync = match (request.paths.is_empty(), request.adopt) {
+            (true, adopt) => self.syncs.reset(&sync, adopt, once).await?,
+            (false, true) => self.syncs.adopt(&sync, request.paths, once).await?,
+            (false, false) => {
+                let message = "only what is to be adopted can be named by paths";
+                return Err(Error::new(ErrorKind::Usage, message)
+                    .with_hint(format!("outlast sync reset {} --adopt=PATH", sync.name)));
+            }
+        };
         Ok(ResetSyncResponse {
             sync: Some(self.syncs.message(&sync)),
         })

@@ -43,7 +43,9 @@ const WRITE_EVERY: Duration = Duration::from_millis(500);
 /// When figures are written again that could not be: a full disk is mended by people.
 const WRITE_AGAIN: Duration = Duration::from_secs(5);
 
-/// How often memory is given back, at most.
+/// How long after everything is there memory is given back, when what was known was written down as well; and how often, at
+/// most.
+const TRIM_AFTER: Duration = Duration::from_secs(5);
 const TRIM_EVERY: Duration = Duration::from_secs(10);
 
 /// How long an engine may take to hear a command; it only has to put it aside.
@@ -88,6 +90,13 @@ pub(super) enum Command {
     },
     /// Somebody waits until everything is there. Dropped: to be asked again.
     Flush(oneshot::Sender<Result<(), Refused>>),
+    /// Somebody waits until it goes on because what it is halted for is not so any more. Dropped as above.
+    LookAgain(oneshot::Sender<Result<(), Refused>>),
+    /// Somebody decides conflicts at and below some paths. Dropped: it came to nothing.
+    Adopt {
+        paths: Vec<Vec<u8>>,
+        reply: oneshot::Sender<Result<(), Refused>>,
+    },
 }
 
 /// The state of the task.
@@ -104,16 +113,17 @@ pub(super) struct Driver {
     write_at: Option<Instant>,
     /// When anything was written last.
     written_at: Option<Instant>,
-    /// When memory was given back last.
+    /// When memory is to be given back, and when it was last.
+    trim_at: Option<Instant>,
     trimmed_at: Option<Instant>,
     backoff: Backoff,
-    /// Flushes that the engine is through with.
+    /// What somebody waits for and the engine is through with.
     flushed: mpsc::Receiver<Flushed>,
     /// Where they come from.
     through: mpsc::Sender<Flushed>,
 }
 
-/// What came of a flush, and who waits for it.
+/// What came of a flush or of looking again, and who waits for it.
 type Flushed = (Result<(), Refused>, oneshot::Sender<Result<(), Refused>>);
 
 /// The engine, or what is left of it.
@@ -150,6 +160,7 @@ impl Driver {
             shown: engine::View::default(),
             write_at: None,
             written_at: None,
+            trim_at: None,
             trimmed_at: None,
             backoff: Backoff::default(),
             flushed,
@@ -181,6 +192,7 @@ impl Driver {
                     let _gone = reply.send(answer);
                 }
                 () = at(self.write_at) => self.write().await,
+                () = at(self.trim_at) => self.trim(),
                 broke = over(&mut self.engine.task) => self.broke(broke),
                 () = at(self.engine.again_at) => {
                     self.engine = Engine::start(&self.syncs, &self.host, &self.sync);
@@ -190,8 +202,12 @@ impl Driver {
         }
     }
 
-    /// Has the engine bring everything there. Its answer comes by way of the driver.
-    async fn flush(&mut self, mut reply: oneshot::Sender<Result<(), Refused>>) {
+    /// Has the engine do what somebody waits for. Its answer comes by way of the driver.
+    async fn tell_and_wait(
+        &mut self,
+        command: impl FnOnce(oneshot::Sender<Result<(), Refused>>) -> engine::Command,
+        mut reply: oneshot::Sender<Result<(), Refused>>,
+    ) {
         let (answer, mut answered) = oneshot::channel();
         let through = self.through.clone();
         tokio::spawn(async move {
@@ -203,7 +219,7 @@ impl Driver {
                 () = reply.closed() => {}
             }
         });
-        self.tell(engine::Command::Flush(answer)).await;
+        self.tell(command(answer)).await;
     }
 
     /// The last figures, for the next daemon. Its engine hears of the end by itself.
@@ -232,7 +248,11 @@ impl Driver {
             self.sync.occupied = false;
         }
         self.show();
-        self.trim(was);
+        if self.shown.state == State::Watching && was != SyncState::Watching {
+            let rested = self.trimmed_at.map(|at| at + TRIM_EVERY);
+            let soon = Instant::now() + TRIM_AFTER;
+            self.trim_at = Some(rested.map_or(soon, |rested| rested.max(soon)));
+        }
         // That an engine begins is nothing to keep: what was seen last still is.
         if self.shown.state == State::Starting {
             return;
@@ -248,14 +268,12 @@ impl Driver {
         }
     }
 
-    /// Gives memory back once everything is there: looking at it all and sending it takes more than waiting does.
-    fn trim(&mut self, was: SyncState) {
-        let is_over = self.shown.state == State::Watching && was != SyncState::Watching;
-        if is_over && self.trimmed_at.is_none_or(|at| at.elapsed() > TRIM_EVERY) {
-            self.trimmed_at = Some(Instant::now());
-            // It takes some milliseconds, and nobody waits for it.
-            drop(tokio::task::spawn_blocking(crate::sys::give_memory_back));
-        }
+    /// Gives memory back: looking at everything and sending it takes more than waiting does.
+    fn trim(&mut self) {
+        self.trim_at = None;
+        self.trimmed_at = Some(Instant::now());
+        // It takes some milliseconds, and nobody waits for it.
+        drop(tokio::task::spawn_blocking(crate::sys::give_back_memory));
     }
 
     /// Whether everything was compared since that was asked for.
@@ -298,7 +316,16 @@ impl Driver {
         let (wish, request, reply) = match command {
             Command::Want { wish, request, reply } => (wish, request, reply),
             Command::Flush(reply) => {
-                self.flush(reply).await;
+                self.tell_and_wait(engine::Command::Flush, reply).await;
+                return false;
+            }
+            Command::LookAgain(reply) => {
+                self.tell_and_wait(engine::Command::LookAgain, reply).await;
+                return false;
+            }
+            Command::Adopt { paths, reply } => {
+                let adopt = |reply| engine::Command::Adopt { paths, reply };
+                self.tell_and_wait(adopt, reply).await;
                 return false;
             }
         };
@@ -391,7 +418,7 @@ impl Driver {
             self.engine.again_at = Some(Instant::now());
             return Err(failure(error));
         }
-        self.syncs.forget(id);
+        self.syncs.inner.handles.remove(id);
         self.syncs.remove_cache(id).await;
         self.syncs.forget_record(&self.host, id).await;
         Ok(())

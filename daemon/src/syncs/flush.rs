@@ -45,7 +45,7 @@ async fn flush(
     sync: &Sync,
     answers: &mpsc::Sender<Result<FlushSyncResponse, Status>>,
 ) -> Result<v1::Sync, Error> {
-    let host = syncs.host(&sync.host)?;
+    let host = syncs.inner.handles.host(&sync.host)?;
     let mut view = syncs.watch(sync)?;
     let mut link = host.view();
     may_go_on(&view.borrow().sync)?;
@@ -90,11 +90,11 @@ async fn flush(
                 news = false;
             }
             changed = view.changed() => {
-                changed.map_err(|_gone| syncs.gone(sync))?;
+                changed.map_err(|_gone| syncs.inner.handles.gone(sync.name.as_str()))?;
                 news = true;
             }
             Ok(()) = link.changed() => news = true,
-            () = host.removed() => return Err(syncs.gone(sync)),
+            () = host.removed() => return Err(syncs.inner.handles.gone(sync.name.as_str())),
         }
     }
 }
@@ -110,10 +110,14 @@ async fn answered(flushed: &mut Option<Flushed>) -> Option<Result<(), Refused>> 
 }
 
 async fn ask(syncs: &Syncs, sync: &Sync) -> Result<Flushed, Error> {
-    let handle = syncs.handle(sync.id).ok_or_else(|| syncs.gone(sync))?;
+    let handle = syncs
+        .inner
+        .handles
+        .get(sync.id)
+        .ok_or_else(|| syncs.inner.handles.gone(sync.name.as_str()))?;
     let (reply, flushed) = oneshot::channel();
     let sent = handle.inbox.send(Command::Flush(reply)).await;
-    sent.map_err(|_closed| syncs.gone(sync))?;
+    sent.map_err(|_closed| syncs.inner.handles.gone(sync.name.as_str()))?;
     Ok(flushed)
 }
 

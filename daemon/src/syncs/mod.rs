@@ -4,6 +4,8 @@
 //! (`outlast_sync::engine`). Verbs that change a sync ask its driver; all others read the store and the driver's view. A
 //! sync lives on while its host is away: its engine collects changes and waits for the link.
 
+mod adopt;
+mod door;
 mod driver;
 pub mod flush;
 mod judge;
@@ -12,18 +14,16 @@ mod preview;
 mod way;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
-use outlast_client::{
-    helper_v1::LookTargetRequest,
-    v1::{self, Error, ErrorKind},
-};
+use outlast_client::v1::{self, Error, ErrorKind};
 use outlast_model::{
+    admission,
     host::{Removal, RemovalKind},
     id::Id,
     name::Name,
@@ -40,15 +40,15 @@ use self::driver::{Command, Driver, Wish};
 use crate::{
     app::{App, now_ms},
     arrival,
+    handles::{Handle, Handles},
     hosts::{Host, LOCAL},
     jobs::{check_place, link_to},
     refusal,
     rpc::{
         convert::{self, SyncLive},
-        host::unknown_host,
         status::failure,
     },
-    sessions::{ANSWER_WITHIN, answered},
+    sessions::ANSWER_WITHIN,
 };
 
 /// Wishes that may wait for one driver. It takes them at once unless the disk is slow; then those who ask wait.
@@ -65,14 +65,7 @@ pub struct Syncs {
 
 struct Inner {
     app: Arc<App>,
-    all: Mutex<HashMap<Id, Handle>>,
-}
-
-/// The way to a sync.
-#[derive(Debug, Clone)]
-struct Handle {
-    view: watch::Receiver<Arc<View>>,
-    inbox: mpsc::Sender<Command>,
+    handles: Handles<Command, View>,
 }
 
 /// What a driver knows of its sync.
@@ -136,8 +129,8 @@ impl Syncs {
     #[must_use]
     pub fn new(app: Arc<App>) -> Self {
         let inner = Inner {
+            handles: Handles::new(Arc::clone(&app), "sync"),
             app,
-            all: Mutex::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -183,22 +176,20 @@ impl Syncs {
     /// Accepts a sync: its row is on disk when this returns. With a request that was made before, the sync of that time.
     ///
     /// # Errors
-    /// When the host is unknown, the source is no directory, the target is taken or holds something (without `adopt`),
-    /// the name is taken, or nothing can be written.
+    /// When the host is unknown, the source is no directory, the host is there and refuses the target, that is taken or
+    /// holds something (without `adopt`), the name is taken, or nothing can be written.
     pub async fn create(&self, new: NewSync, request: Option<Request>) -> Result<Sync, Error> {
         // A repeat finds what the first one has sent, and that must not refuse it.
         if let Some(first) = self.first(request.as_ref()).await? {
             return Ok(first);
         }
         let source = self.check(&new).await?;
-        if !new.adopt {
-            self.check_target(&new, &source).await?;
-        }
         let naming = match new.name {
             Some(_) => Naming::Chosen,
             None => Naming::Numbered,
         };
         let sync = new.into_sync(source);
+        self.check_target(&sync).await?;
         let store = &self.inner.app.store;
         match store.create_sync(&sync, naming, request.as_ref()).await {
             Ok(Created::New(sync)) => {
@@ -232,45 +223,15 @@ impl Syncs {
         checked.map_err(failure)?
     }
 
-    /// Whether the target is free, as far as that can be told now. What cannot is found when the host is there, and halts
-    /// the sync then.
-    async fn check_target(&self, new: &NewSync, source: &str) -> Result<(), Error> {
-        let host = self.host(&new.host)?;
-        if !host.is_up() {
-            return Ok(());
-        }
-        let request = LookTargetRequest {
-            target: new.target.clone().into_bytes().into(),
-            limit: 1,
-        };
-        let mut client = host.client();
-        let found = match answered(&host, client.look_target(request)).await {
-            Err(error) if error.kind() == ErrorKind::Unreachable => return Ok(()),
-            found => found?,
-        };
-        if found.entries.is_empty() && !found.more {
-            return Ok(());
-        }
-        let target = String::from_utf8_lossy(&found.target).into_owned();
-        let message = format!("the target {target} on host {} is not empty", new.host);
-        let hint = format!(
-            "outlast sync add {source} {}:{} --adopt replaces there what the source has too, and leaves the rest",
-            new.host, new.target
-        );
-        Err(Error::new(ErrorKind::WrongState, message)
-            .with_hint(hint)
-            .about(target))
-    }
-
     /// Asks for something to be done with a sync. Answered when the intent is on disk, with the sync as it is then; a
     /// removed one as it was.
     async fn ask(&self, sync: &Sync, wish: Wish, request: Option<Request>) -> Result<Sync, Error> {
-        let Some(handle) = self.handle(sync.id) else {
-            return Err(self.gone(sync));
+        let Some(handle) = self.inner.handles.get(sync.id) else {
+            return Err(self.inner.handles.gone(sync.name.as_str()));
         };
         let (reply, answer) = oneshot::channel();
         let command = Command::Want { wish, request, reply };
-        let gone = || self.gone(sync);
+        let gone = || self.inner.handles.gone(sync.name.as_str());
         handle.inbox.send(command).await.map_err(|_closed| gone())?;
         answer.await.map_err(|_dropped| gone())?
     }
@@ -283,13 +244,58 @@ impl Syncs {
         self.ask(sync, Wish::Pause, request).await
     }
 
-    /// Has a sync go on; one that is halted only with `confirm`.
+    /// Has a sync go on; one that is halted only with `confirm`, or when looking again finds nothing to be confirmed.
     ///
     /// # Errors
-    /// When it is halted and that is not confirmed, or the wish cannot be written.
+    /// When it is halted and stays so, or the wish cannot be written.
     pub async fn resume(&self, sync: &Sync, confirm: bool, request: Option<Request>) -> Result<Sync, Error> {
+        let is_halted = self.now(sync).seen.state == SyncState::Halted;
+        if is_halted && !confirm && !self.is_repeat(request.as_ref()).await? {
+            self.look_again(sync).await?;
+        }
         self.ask(sync, Wish::Resume { confirm }, request).await?;
         Ok(self.moving(sync).await)
+    }
+
+    /// Whether a request was done before.
+    async fn is_repeat(&self, request: Option<&Request>) -> Result<bool, Error> {
+        match request {
+            Some(request) => {
+                let found = self.app().store.find_request(request).await.map_err(failure)?;
+                Ok(found.is_some())
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Has a halted sync look again, and go on if what it is halted for is not so any more.
+    async fn look_again(&self, sync: &Sync) -> Result<(), Error> {
+        let handle = self
+            .inner
+            .handles
+            .get(sync.id)
+            .ok_or_else(|| self.inner.handles.gone(sync.name.as_str()))?;
+        let (reply, looked) = oneshot::channel();
+        let sent = handle.inbox.send(Command::LookAgain(reply)).await;
+        sent.map_err(|_closed| self.inner.handles.gone(sync.name.as_str()))?;
+        let sync_name = sync.name.to_string();
+        match looked.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refused)) => {
+                let denied = admission::sync::Denied::Halted {
+                    sync: sync_name,
+                    why: refused.message,
+                };
+                Err(refusal::denied(&denied.into(), Some(sync.id)))
+            }
+            // Its engine was replaced, or the daemon ends.
+            Err(_dropped) => {
+                let message = format!("sync {sync_name} is halted, and looking again broke off");
+                Err(Error::new(ErrorKind::WrongState, message)
+                    .with_hint(format!("outlast sync resume {sync_name}"))
+                    .about(sync.id.to_string()))
+            }
+        }
     }
 
     /// Has a sync compare everything by content; with `adopt` what differs there is replaced.
@@ -314,9 +320,15 @@ impl Syncs {
         self.ask(sync, Wish::Delete, request).await
     }
 
+    /// The sync as its driver sees it now.
+    fn now(&self, sync: &Sync) -> Sync {
+        let handle = self.inner.handles.get(sync.id);
+        handle.map_or_else(|| sync.clone(), |handle| handle.view.borrow().sync.clone())
+    }
+
     /// The sync once it shows that it goes on, or as it is after a moment.
     async fn moving(&self, sync: &Sync) -> Sync {
-        let Some(mut handle) = self.handle(sync.id) else {
+        let Some(mut handle) = self.inner.handles.get(sync.id) else {
             return sync.clone();
         };
         let goes_on = handle
@@ -358,7 +370,9 @@ impl Syncs {
     #[must_use]
     pub fn message(&self, sync: &Sync) -> v1::Sync {
         let view = self
-            .handle(sync.id)
+            .inner
+            .handles
+            .get(sync.id)
             .map(|handle| Arc::clone(&handle.view.borrow()));
         let link = link_to(&self.inner.app, &sync.host);
         match view {
@@ -372,30 +386,16 @@ impl Syncs {
     /// # Errors
     /// When it is gone.
     pub fn watch(&self, sync: &Sync) -> Result<watch::Receiver<Arc<View>>, Error> {
-        let handle = self.handle(sync.id).ok_or_else(|| self.gone(sync))?;
+        let handle = self
+            .inner
+            .handles
+            .get(sync.id)
+            .ok_or_else(|| self.inner.handles.gone(sync.name.as_str()))?;
         Ok(handle.view)
-    }
-
-    /// Why a sync's driver let go of it: it was removed, or the daemon ends.
-    fn gone(&self, sync: &Sync) -> Error {
-        let shutdown = &self.inner.app.shutdown;
-        if shutdown.has_begun() {
-            shutdown.error()
-        } else {
-            not_found(sync.name.as_str())
-        }
     }
 
     fn app(&self) -> &App {
         &self.inner.app
-    }
-
-    fn host(&self, name: &str) -> Result<Arc<Host>, Error> {
-        self.inner
-            .app
-            .hosts
-            .get(name)
-            .ok_or_else(|| unknown_host(name).into())
     }
 
     fn spawn(&self, sync: Sync) {
@@ -414,7 +414,7 @@ impl Syncs {
         };
         let (publish, view) = watch::channel(Arc::new(view));
         let (sender, inbox) = mpsc::channel(INBOX);
-        self.all().insert(sync.id, Handle { view, inbox: sender });
+        self.inner.handles.insert(sync.id, Handle { view, inbox: sender });
         let driver = Driver::new(self.clone(), host, sync, inbox, publish);
         self.inner.app.tasks.spawn(driver.run());
     }
@@ -497,21 +497,7 @@ impl Syncs {
 
     /// Lets go of the syncs of a host that was removed. Their drivers see that it is gone and end.
     pub fn forget_host(&self, host: &str) {
-        self.all()
-            .retain(|_id, handle| handle.view.borrow().sync.host != host);
-    }
-
-    fn forget(&self, id: Id) {
-        self.all().remove(&id);
-    }
-
-    fn handle(&self, id: Id) -> Option<Handle> {
-        self.all().get(&id).cloned()
-    }
-
-    fn all(&self) -> MutexGuard<'_, HashMap<Id, Handle>> {
-        // Nothing under this lock can panic half way through a change.
-        self.inner.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.handles.forget_host(host, |view| &view.sync.host);
     }
 }
 

@@ -46,7 +46,9 @@ pub(super) fn check(new: &NewSync) -> Result<String, Error> {
     };
     match Rules::open(&source, &rules, &places) {
         Ok(_rules) => Ok(text.to_owned()),
-        Err(error) => Err(Error::new(ErrorKind::Usage, error.to_string())),
+        Err(error) => Err(Error::new(ErrorKind::Usage, error.to_string()).with_hint(
+            "give each pattern an --exclude of its own, or put them into a file .outlastignore in the source",
+        )),
     }
 }
 
@@ -67,8 +69,13 @@ fn unusable(path: &str, problem: &str) -> Error {
         .about(path)
 }
 
+/// Whether one of two directories of this machine is the other or lies in it, by their names or by whatever else they are.
+pub(super) fn overlap(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one) || holds(one, other) || holds(other, one)
+}
+
 /// A path of this machine without symbolic links, as far as it is there.
-fn here(path: &Path) -> PathBuf {
+pub(super) fn here(path: &Path) -> PathBuf {
     for above in path.ancestors() {
         if let Ok(real) = fs::canonicalize(above) {
             let rest = path.strip_prefix(above).unwrap_or(Path::new(""));

@@ -2,14 +2,23 @@
 
 use std::sync::Arc;
 
-use outlast_store::Store;
+use outlast_store::{Store, StoreError};
 use outlast_sync::engine::Way;
 use outlast_transport::HelperClient;
 use tonic::Status;
 
 use crate::hosts::Host;
 
-/// The way to a host by the connection for what is much.
+/// Ids of all syncs there are. Of all hosts, because two names can lead to one account.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) async fn ids(store: &Store) -> Result<Vec<String>, StoreError> {
+    let all = store.list_syncs().await?;
+    Ok(all.into_iter().map(|sync| sync.id.to_string()).collect())
+}
+
+/// The way to a host: by the connection that is there while little is said, and by the one for what is much.
 pub(super) struct ByHost {
     pub(super) host: Arc<Host>,
     pub(super) store: Store,
@@ -18,10 +27,11 @@ pub(super) struct ByHost {
 #[tonic::async_trait]
 impl Way for ByHost {
     async fn connect(&self) -> Option<HelperClient> {
-        if !self.host.up().await {
-            return None;
-        }
-        Some(self.host.bulk().await)
+        self.host.up().await.then(|| self.host.client())
+    }
+
+    async fn bulk(&self) -> HelperClient {
+        self.host.bulk().await
     }
 
     fn is_far(&self) -> bool {
@@ -30,9 +40,7 @@ impl Way for ByHost {
 
     async fn all(&self) -> Vec<String> {
         // Where that cannot be told, nobody is taken for gone.
-        let all = self.store.list_syncs().await.unwrap_or_default();
-        // Of all hosts, because two names can lead to one account.
-        all.into_iter().map(|sync| sync.id.to_string()).collect()
+        ids(&self.store).await.unwrap_or_default()
     }
 
     fn is_cut_off(&self, status: &Status) -> bool {

@@ -55,6 +55,26 @@ impl Bed {
         self.sandbox.outlast_within(PATIENCE, &args)
     }
 
+    /// Takes the host away, and waits until that is seen.
+    pub fn unplug(&mut self) {
+        self.proxy.refuse();
+        self.proxy.cut();
+        self.wait_link(|link| link != "up");
+    }
+
+    /// Brings it back, and waits until that is seen.
+    pub fn plug_in(&mut self) {
+        self.proxy.heal();
+        self.wait_link(|link| link == "up");
+    }
+
+    fn wait_link(&self, fits: impl Fn(&str) -> bool) {
+        wait_until(DEADLINE, "the link to be so", || {
+            let shown = self.sandbox.outlast(&["host", "show", "far", "--json"]).success();
+            fits(shown.json()["link"].as_str()?).then_some(())
+        });
+    }
+
     /// What `sync show` knows. None when nobody answers, as after a kill.
     pub fn seen(&self) -> Option<Value> {
         let shown = self.sandbox.outlast(&["sync", "show", NAME, "--json"]);

@@ -42,6 +42,15 @@ fn goes_on(bed: &Bed) {
     assert_all_there(bed);
 }
 
+/// Asserts that a halted sync whose cause is gone goes on when it is told to, and that nothing has to be confirmed.
+fn goes_on_by_itself(bed: &Bed) {
+    drop(bed.flush().code(4));
+    drop(bed.sandbox.outlast(&["sync", "resume", NAME]).success());
+    fs::write(bed.source.join("after"), "the halt\n").unwrap();
+    drop(bed.flush().success());
+    assert_all_there(bed);
+}
+
 #[test]
 fn a_source_that_vanished_deletes_nothing_there() {
     let (bed, there) = mirrored(50);
@@ -56,8 +65,11 @@ fn a_source_that_vanished_deletes_nothing_there() {
     drop(bed.flush());
     assert_eq!(bed.wait_halted(), "source_missing");
     assert_eq!(walk(&bed.target), there);
+    // Nor does looking again, which finds it as it was.
+    drop(bed.sandbox.outlast(&["sync", "resume", NAME]).code(4));
+    assert_eq!(bed.wait_halted(), "source_missing");
     fs::rename(&away, &bed.source).unwrap();
-    goes_on(&bed);
+    goes_on_by_itself(&bed);
 }
 
 #[test]
@@ -97,7 +109,7 @@ fn a_source_that_became_a_file_deletes_nothing_there() {
     assert_eq!(walk(&bed.target), there);
     fs::remove_file(&bed.source).unwrap();
     fs::rename(&away, &bed.source).unwrap();
-    goes_on(&bed);
+    goes_on_by_itself(&bed);
 }
 
 #[test]
@@ -122,7 +134,7 @@ fn what_comes_back_by_itself_needs_no_deletion() {
     assert_eq!(bed.wait_halted(), "mass_deletion");
     let inodes = inodes(&bed.target);
     fs::rename(&away, bed.source.join("most")).unwrap();
-    goes_on(&bed);
+    goes_on_by_itself(&bed);
     let now = self::inodes(&bed.target);
     assert!(
         inodes.iter().all(|inode| now.contains(inode)),
@@ -137,6 +149,40 @@ fn inodes(target: &Path) -> Vec<(u64, i64)> {
         .map(|file| file.metadata().unwrap())
         .map(|found| (found.ino(), found.ctime_nsec()))
         .collect()
+}
+
+#[test]
+fn what_came_back_in_part_still_wants_a_word_also_after_a_restart() {
+    let (bed, there) = mirrored(400);
+    let away = bed.sandbox.path().join("away");
+    fs::rename(bed.source.join("most"), &away).unwrap();
+    assert_eq!(bed.wait_halted(), "mass_deletion");
+    drop(bed.sandbox.outlast(&["daemon", "restart"]).success());
+    assert_eq!(bed.wait_halted(), "mass_deletion");
+    // So few that nobody would be asked if that were all.
+    fs::rename(&away, bed.source.join("most")).unwrap();
+    fs::remove_file(bed.source.join("most/f0")).unwrap();
+    let refused = bed.sandbox.outlast(&["sync", "resume", NAME]).code(4);
+    assert!(refused.err().contains("1 of 400 files"), "{refused}");
+    assert_eq!(walk(&bed.target), there);
+    goes_on(&bed);
+    assert!(!bed.target.join("most/f0").exists());
+}
+
+#[test]
+fn a_halt_stands_while_the_host_is_away() {
+    let (mut bed, there) = mirrored(400);
+    let away = bed.sandbox.path().join("away");
+    fs::rename(bed.source.join("most"), &away).unwrap();
+    assert_eq!(bed.wait_halted(), "mass_deletion");
+    bed.unplug();
+    fs::rename(&away, bed.source.join("most")).unwrap();
+    let refused = bed.sandbox.outlast(&["sync", "resume", NAME]).code(4);
+    assert!(refused.err().contains("its host is away"), "{refused}");
+    assert_eq!(bed.wait_halted(), "mass_deletion");
+    bed.plug_in();
+    goes_on_by_itself(&bed);
+    assert_eq!(walk(&bed.target).len(), there.len() + 1);
 }
 
 #[test]

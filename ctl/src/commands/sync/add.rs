@@ -17,6 +17,18 @@ use crate::{
 };
 
 pub async fn add(ctx: &Context, args: SyncAdd) -> Result<u8> {
+    // On the heap: it is large, and part of the command.
+    Box::pin(added(ctx, args)).await.map_err(|failure| {
+        let help = if failure.is_usage() {
+            "outlast sync add --help"
+        } else {
+            "outlast daemon logs"
+        };
+        failure.hint_else(help)
+    })
+}
+
+async fn added(ctx: &Context, args: SyncAdd) -> Result<u8> {
     let (name, spec) = wanted(&args)?;
     let mut interrupt = Interrupt::take_over()?;
     let adopt = args.adopt || {

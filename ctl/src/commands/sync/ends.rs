@@ -12,7 +12,10 @@ const LOCAL: &str = "local";
 /// # Errors
 /// When it is not there, is no directory, or its name is not UTF-8.
 pub fn source(typed: &str) -> Result<String> {
-    let bad = |why: &dyn std::fmt::Display| Failure::usage(format!("{typed}: {why}"));
+    let bad = |why: &dyn std::fmt::Display| {
+        Failure::usage(format!("{typed}: {why}"))
+            .hint("name a directory that is there: outlast sync add . HOST:PATH")
+    };
     let real = Path::new(typed).canonicalize().map_err(|error| bad(&error))?;
     if !real.is_dir() {
         return Err(bad(&"it is no directory, and only directories are kept in sync"));

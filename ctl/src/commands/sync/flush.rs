@@ -1,14 +1,7 @@
 //! `sync flush`: returns when everything that was written before is on the host.
 
 use super::arrival::{Arrival, IfAway, follow};
-use crate::{
-    cli::SyncFlush,
-    context::{Context, each},
-    error::{Failure, Result},
-    follow::waiting,
-    pump::answer,
-    render::json,
-};
+use crate::{cli::SyncFlush, context::Context, error::Result, follow::waiting, pump::answer, render::json};
 
 pub async fn flush(ctx: &Context, args: SyncFlush) -> Result<u8> {
     let resume = format!("outlast sync flush {}", args.names.join(" "));
@@ -17,7 +10,7 @@ pub async fn flush(ctx: &Context, args: SyncFlush) -> Result<u8> {
         _ => "the syncs go on".to_owned(),
     };
     let resume = &resume;
-    let all = each(
+    let all = super::of_each(
         ctx,
         &args.names,
         |name| async move { one(ctx, &name, resume).await },
@@ -27,16 +20,7 @@ pub async fn flush(ctx: &Context, args: SyncFlush) -> Result<u8> {
 
 async fn one(ctx: &Context, name: &str, resume: &str) -> Result<()> {
     // On the heap: it is large, and part of several commands.
-    let arrival = Box::pin(follow(ctx, name, IfAway::Wait, resume)).await;
-    let helped = |failure: Failure| {
-        let help = if failure.is_not_found() {
-            "outlast sync list".to_owned()
-        } else {
-            format!("outlast sync show {name}")
-        };
-        failure.hint_else(help)
-    };
-    match arrival.map_err(helped)? {
+    match Box::pin(follow(ctx, name, IfAway::Wait, resume)).await? {
         Arrival::There(end, took) => {
             if ctx.global.json {
                 answer(&json::line(&json::Sync::from(&*end)))?;

@@ -4,12 +4,12 @@ use outlast_client::v1::PauseSyncRequest;
 
 use crate::{
     cli::Names,
-    context::{Context, each, request_id},
+    context::{Context, request_id},
     error::Result,
 };
 
 pub async fn pause(ctx: &Context, names: Names) -> Result<u8> {
-    each(ctx, &names.names, |sync| async move {
+    super::of_each(ctx, &names.names, |sync| async move {
         let request = PauseSyncRequest {
             request_id: request_id(),
             sync,

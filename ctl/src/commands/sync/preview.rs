@@ -1,8 +1,8 @@
-//! What a new sync would do to what is in its target already, shown and asked about before it begins.
+//! What a sync would do to what is in its target already, shown and asked about before it begins.
 
 use std::time::Duration;
 
-use outlast_client::v1::{ErrorKind, PreviewSyncRequest, PreviewSyncResponse, SyncPaths, SyncSpec};
+use outlast_client::v1::{self, ErrorKind, PreviewSyncRequest, PreviewSyncResponse, SyncPaths, SyncSpec};
 
 use crate::{
     ask,
@@ -16,7 +16,39 @@ use crate::{
 };
 
 /// How long looking at both sides may take: as long as a large tree on a slow disk.
-const LOOKED_WITHIN: Duration = Duration::from_secs(600);
+pub const LOOKED_WITHIN: Duration = Duration::from_secs(600);
+
+/// Looks at both sides.
+async fn look(ctx: &Context, request: PreviewSyncRequest) -> Result<PreviewSyncResponse> {
+    ctx.call_within(LOOKED_WITHIN, request, |daemon, request| async move {
+        daemon.syncs().preview_sync(request).await
+    })
+    .await
+}
+
+/// What going on would do to what the target of a halted sync holds.
+///
+/// # Errors
+/// When it is not halted for that, or its host is away.
+pub async fn of(ctx: &Context, sync: &v1::Sync) -> Result<PreviewSyncResponse> {
+    let request = PreviewSyncRequest {
+        spec: None,
+        sync: Some(sync.id.clone()),
+    };
+    look(ctx, request).await
+}
+
+/// The same as text that is not to be escaped any more.
+pub fn text(sync: &v1::Sync, seen: &PreviewSyncResponse) -> String {
+    match summary(&sync.host, seen) {
+        Some(summary) => format!("{}\n{}", escape(&summary), lists(seen)),
+        None => format!(
+            "{}:{} holds nothing any more\n",
+            escape(&sync.host),
+            escape(&seen.target)
+        ),
+    }
+}
 
 /// Looks at both sides. True when the target holds something, and that was agreed to; false when there is nothing to
 /// agree to, or it cannot be looked at because the host is away.
@@ -26,11 +58,9 @@ const LOOKED_WITHIN: Duration = Duration::from_secs(600);
 pub async fn agree(ctx: &Context, spec: &SyncSpec) -> Result<bool> {
     let request = PreviewSyncRequest {
         spec: Some(spec.clone()),
+        sync: None,
     };
-    let looked = ctx.call_within(LOOKED_WITHIN, request, |daemon, request| async move {
-        daemon.syncs().preview_sync(request).await
-    });
-    let seen = match looked.await {
+    let seen = match look(ctx, request).await {
         Ok(seen) => seen,
         Err(failure) if failure.is_unreachable() => {
             let host = &spec.host;

@@ -29,6 +29,11 @@ pub struct Work<'a> {
     pub what: &'static str,
     /// What a failed flush means to it unless that is said.
     pub failure: SyncFailure,
+    /// Somebody stays and waits for it, and so may for a host that is away. Nothing waits in the place of somebody who does
+    /// not: what is queued on a host starts when that is back, and not when everything is there.
+    pub waits: bool,
+    /// What is typed to stay.
+    pub waiting: &'static str,
     /// The host that was asked for.
     pub host: Option<&'a str>,
     /// The directory that was asked for.
@@ -43,10 +48,15 @@ pub async fn ready(ctx: &Context, wanted: &InSync, work: Work<'_>) -> Result<Opt
     let Some(named) = &wanted.sync else {
         return Ok(None);
     };
-    let here = std::env::current_dir()
-        .map_err(|error| Failure::usage(format!("this directory cannot be told: {error}")))?;
+    let here = std::env::current_dir().map_err(|error| {
+        Failure::usage(format!("this directory cannot be told: {error}"))
+            .hint("cd to a directory that is there")
+    })?;
     let mut sync = match named {
-        Some(name) => super::find(ctx, name).await?,
+        Some(name) => {
+            let found = super::find(ctx, name).await;
+            found.map_err(|failure| super::helped(failure, name))?
+        }
         None => of_directory(super::all(ctx).await?, &here, work.host)?,
     };
     if let Some(host) = work.host.filter(|host| *host != sync.host) {
@@ -57,7 +67,12 @@ pub async fn ready(ctx: &Context, wanted: &InSync, work: Work<'_>) -> Result<Opt
         return Err(Failure::usage(message).hint("leave out --host, or name another sync with --sync=NAME"));
     }
     let failure = wanted.sync_failure.unwrap_or(work.failure);
-    match flush(ctx, &sync, failure, work.what).await? {
+    let if_away = if work.waits && failure == SyncFailure::Fail {
+        IfAway::Wait
+    } else {
+        IfAway::Fail
+    };
+    match flush(ctx, &sync, if_away, work.what).await? {
         Ok(now) => sync = now,
         Err(failed) if failure == SyncFailure::Warn => {
             let why = failed.message().unwrap_or("it failed").to_owned();
@@ -68,10 +83,16 @@ pub async fn ready(ctx: &Context, wanted: &InSync, work: Work<'_>) -> Result<Opt
         }
         Err(failed) => {
             let hint = format!("outlast sync show {}", sync.name);
-            return Err(failed
+            let is_away = failed.is_unreachable();
+            let failed = failed
                 .before(&format!("{} was not started", work.what))
                 .hint_else(hint)
-                .also("--sync-failure warn starts it all the same"));
+                .also("--sync-failure warn starts it all the same");
+            return Err(if is_away {
+                failed.also(work.waiting)
+            } else {
+                failed
+            });
         }
     }
     let cwd = match work.cwd {
@@ -85,13 +106,9 @@ pub async fn ready(ctx: &Context, wanted: &InSync, work: Work<'_>) -> Result<Opt
 async fn flush(
     ctx: &Context,
     sync: &v1::Sync,
-    failure: SyncFailure,
+    if_away: IfAway,
     work: &str,
 ) -> Result<std::result::Result<v1::Sync, Failure>> {
-    let if_away = match failure {
-        SyncFailure::Fail => IfAway::Wait,
-        SyncFailure::Warn => IfAway::Fail,
-    };
     let resume = format!("outlast sync flush {}", sync.name);
     let what = format!("{work} was not started; sync {} goes on", sync.name);
     let flush = async { Ok(follow(ctx, &sync.id, if_away, &resume).await) };

@@ -4,13 +4,13 @@ use outlast_client::v1::DeleteSyncRequest;
 
 use crate::{
     cli::Names,
-    context::{Context, each, request_id},
+    context::{Context, request_id},
     error::Result,
     render::sync::place,
 };
 
 pub async fn remove(ctx: &Context, names: Names) -> Result<u8> {
-    each(ctx, &names.names, |sync| async move {
+    super::of_each(ctx, &names.names, |sync| async move {
         let request = DeleteSyncRequest {
             request_id: request_id(),
             sync,

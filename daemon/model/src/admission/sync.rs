@@ -55,6 +55,14 @@ pub enum Denied {
         /// Its name.
         sync: String,
     },
+    /// There is nothing in its target to be asked about.
+    #[error(
+        "sync {sync} does not wait for a word about what its target holds, so there is nothing to preview"
+    )]
+    NoPreview {
+        /// Its name.
+        sync: String,
+    },
     /// It waits for a confirmation.
     #[error("sync {sync} is halted: {why}")]
     Halted {
@@ -70,33 +78,44 @@ impl Denied {
     #[must_use]
     pub const fn kind(&self) -> DeniedKind {
         match self {
-            Self::Paused { .. } | Self::Halted { .. } => DeniedKind::WrongState,
+            Self::Paused { .. } | Self::NoPreview { .. } | Self::Halted { .. } => DeniedKind::WrongState,
             _ => DeniedKind::Usage,
         }
     }
 
-    /// What helps, where there is something to advise.
+    /// What helps.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::EmptySource | Self::NulSource | Self::LongSource(_) => {
+                "name a directory of this machine: outlast sync add . HOST:PATH".to_owned()
+            }
             Self::RelativeSource(_) => "give the whole path, from / on".to_owned(),
+            Self::RootSource | Self::Target(BadTarget::Root | BadTarget::Home) => {
+                "name a directory in it: outlast sync add LOCAL HOST:PATH".to_owned()
+            }
             Self::Target(BadTarget::OtherHome(_)) => {
                 "give the whole path; a directory that is called so is ./~NAME".to_owned()
             }
             Self::Target(BadTarget::Empty | BadTarget::StepsBack(_)) => {
                 "give a path from / on, or from the home directory there on".to_owned()
             }
-            Self::Patterns(_) => "put them into a file .outlastignore in the source".to_owned(),
+            Self::Target(BadTarget::Nul | BadTarget::Long(_)) => {
+                "name another directory there: outlast sync add LOCAL HOST:PATH".to_owned()
+            }
+            Self::Patterns(_) | Self::LongPattern(_) => {
+                "put them into a file .outlastignore in the source".to_owned()
+            }
             Self::NoRate => "leave the limit out to set none".to_owned(),
             Self::Overlap { .. } => "choose a target outside of the source".to_owned(),
             Self::Paused { sync } => format!("outlast sync resume {sync}"),
+            Self::NoPreview { sync } => format!("outlast sync show {sync}"),
             Self::Halted { sync, .. } => {
                 format!(
                     "if it should go on all the same: outlast sync resume {sync} --confirm; outlast sync show {sync} \
                      tells more"
                 )
             }
-            _ => return None,
         })
     }
 }
@@ -204,7 +223,7 @@ pub fn resume(sync: &Sync, confirm: bool) -> Result<Wanted, Denied> {
     if halted && !confirm {
         return Err(halt(sync));
     }
-    let takes_over = halted && sync.seen.reason.as_deref() == Some(TARGET_NOT_EMPTY);
+    let takes_over = waits_for_a_word(sync);
     let mut resumed = Sync {
         paused: false,
         occupied: sync.occupied || takes_over,
@@ -236,6 +255,24 @@ pub fn reset(sync: &Sync, adopt: bool) -> Wanted {
         ..sync.clone()
     };
     wanted(sync, resetting)
+}
+
+/// Whether it can be said what going on would do to what the target holds.
+///
+/// # Errors
+/// When that is not what the sync waits for: of what it wrote itself a preview knows nothing.
+pub fn preview(sync: &Sync) -> Result<(), Denied> {
+    if waits_for_a_word(sync) {
+        return Ok(());
+    }
+    Err(Denied::NoPreview {
+        sync: sync.name.to_string(),
+    })
+}
+
+/// Whether it is halted because of what its target holds.
+fn waits_for_a_word(sync: &Sync) -> bool {
+    sync.seen.state == SyncState::Halted && sync.seen.reason.as_deref() == Some(TARGET_NOT_EMPTY)
 }
 
 /// Whether everything can be had there as things stand.
@@ -365,6 +402,7 @@ mod tests {
         ] {
             assert_eq!(create(&asked), Err(denied.clone()));
             assert_eq!(denied.kind(), DeniedKind::Usage);
+            assert!(denied.hint().is_some(), "{denied}");
         }
     }
 
@@ -412,6 +450,20 @@ mod tests {
         // A pause hides a halt, and the way out of it confirms nothing.
         let paused = written(pause(&halted(TARGET_NOT_EMPTY)));
         assert!(!written(resume(&paused, true).unwrap()).occupied);
+    }
+
+    #[test]
+    fn only_what_waits_for_a_word_about_its_target_has_a_preview() {
+        assert_eq!(preview(&halted(TARGET_NOT_EMPTY)), Ok(()));
+        for sync in [
+            row(),
+            halted("mass_deletion"),
+            written(pause(&halted(TARGET_NOT_EMPTY))),
+        ] {
+            let denied = preview(&sync).unwrap_err();
+            assert_eq!(denied.kind(), DeniedKind::WrongState);
+            assert_eq!(denied.hint().as_deref(), Some("outlast sync show web"));
+        }
     }
 
     #[test]

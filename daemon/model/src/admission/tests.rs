@@ -41,6 +41,10 @@ fn session(state: SessionState) -> Session {
         size: (80, 24),
         stop_grace_ms: None,
         deleting: false,
+        activity: None,
+        activity_seq: 0,
+        template: None,
+        provider: None,
     }
 }
 
