@@ -10,8 +10,11 @@ const FILES: &[&str] = &[
     "proto/outlast/v1/event.proto",
     "proto/outlast/v1/host.proto",
     "proto/outlast/v1/job.proto",
+    "proto/outlast/v1/notify.proto",
+    "proto/outlast/v1/provider.proto",
     "proto/outlast/v1/session.proto",
     "proto/outlast/v1/sync.proto",
+    "proto/outlast/v1/template.proto",
     "proto/outlast/helper/v1/helper.proto",
     "proto/outlast/helper/v1/sync.proto",
 ];

@@ -41,8 +41,9 @@ use crate::{
     v1::{
         Error, ErrorKind, StopDaemonRequest, daemon_service_client::DaemonServiceClient,
         event_service_client::EventServiceClient, host_service_client::HostServiceClient,
-        job_service_client::JobServiceClient, session_service_client::SessionServiceClient,
-        sync_service_client::SyncServiceClient,
+        job_service_client::JobServiceClient, notify_service_client::NotifyServiceClient,
+        provider_service_client::ProviderServiceClient, session_service_client::SessionServiceClient,
+        sync_service_client::SyncServiceClient, template_service_client::TemplateServiceClient,
     },
 };
 
@@ -323,6 +324,24 @@ impl Daemon {
     #[must_use]
     pub fn syncs(&self) -> SyncServiceClient<Wire> {
         SyncServiceClient::new(self.wire(true)).max_decoding_message_size(ANSWER_MAX)
+    }
+
+    /// The service about being told.
+    #[must_use]
+    pub fn notify(&self) -> NotifyServiceClient<Wire> {
+        NotifyServiceClient::new(self.wire(true))
+    }
+
+    /// The service about providers.
+    #[must_use]
+    pub fn providers(&self) -> ProviderServiceClient<Wire> {
+        ProviderServiceClient::new(self.wire(true)).max_decoding_message_size(ANSWER_MAX)
+    }
+
+    /// The service about templates.
+    #[must_use]
+    pub fn templates(&self) -> TemplateServiceClient<Wire> {
+        TemplateServiceClient::new(self.wire(true)).max_decoding_message_size(ANSWER_MAX)
     }
 
     /// The service about events.

@@ -1,13 +1,14 @@
 //! The public protocol of outlast and the client library that speaks it.
 //!
 //! Holds the generated messages and services, the names of the places where outlast keeps things, the local socket
-//! and its check of who is at the other end, and the errors that cross it. Refuses to know how anything is done:
+//! its check of who is at the other end, the errors that cross it, and which characters of others' text nobody is shown. Refuses to know how anything is done:
 //! no store, no ssh, no tmux.
 
 pub mod client;
 pub mod error;
 pub mod paths;
 pub mod socket;
+pub mod text;
 
 /// Number of the public protocol. A daemon and a client whose numbers differ do not work together.
 pub const PROTOCOL: u32 = 1;

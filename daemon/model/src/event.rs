@@ -7,6 +7,7 @@
 //! | `job.state` | id of the job | `name host state cancelling exit_code signal reason started_at ended_at log_bytes` |
 //! | `job.removed` | id of the job | `name host state` (its last) |
 //! | `session.state` | id of the session | `name host state run stopping deleting pid exit_code signal reason started_at ended_at` |
+//! | `session.activity` | id of the session | `name host activity source message since`; without `activity` it is not known |
 //! | `session.removed` | id of the session | `name host state` (its last) |
 //! | `sync.state` | id of the sync | `name host state reason message files bytes pending_files pending_bytes problem_count last_synced_at` |
 //! | `sync.removed` | id of the sync | `name host state` (its last) |
@@ -34,6 +35,8 @@ pub enum Kind {
     JobRemoved,
     /// A session was accepted, changed its state, or was asked to stop, restart or go.
     SessionState,
+    /// What a session does changed, or how that is known, or what it says with it.
+    SessionActivity,
     /// A session was removed.
     SessionRemoved,
     /// A sync was accepted, or changed its state or the cause of it.
@@ -56,10 +59,11 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::JobState,
         Self::JobRemoved,
         Self::SessionState,
+        Self::SessionActivity,
         Self::SessionRemoved,
         Self::SyncState,
         Self::SyncRemoved,
@@ -78,6 +82,7 @@ impl Kind {
             Self::JobState => "job.state",
             Self::JobRemoved => "job.removed",
             Self::SessionState => "session.state",
+            Self::SessionActivity => "session.activity",
             Self::SessionRemoved => "session.removed",
             Self::SyncState => "sync.state",
             Self::SyncRemoved => "sync.removed",

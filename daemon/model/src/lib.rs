@@ -2,14 +2,19 @@
 //!
 //! Everything here is data in, data out: no clock, no I/O, no SQL, no gRPC, no async.
 
+pub mod activity;
 pub mod admission;
 pub mod event;
 pub mod host;
 pub mod id;
 pub mod job;
 pub mod name;
+pub mod near;
+pub mod notice;
+pub mod provider;
 pub mod session;
 pub mod sync;
+pub mod template;
 
 /// A word that stands for nothing of the kind that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -12,6 +12,7 @@ use std::{fmt, str::FromStr};
 
 use crate::{
     BadWord,
+    activity::Activity,
     id::Id,
     job::{Outcome, TimeMs, reason},
     name::Name,
@@ -150,6 +151,14 @@ pub struct Session {
     pub stop_grace_ms: Option<u64>,
     /// It was asked to go; its directory and tmux session are being removed.
     pub deleting: bool,
+    /// What the present run does. Absent: not known.
+    pub activity: Option<Activity>,
+    /// Number of the event that said so. 0: nothing was said yet.
+    pub activity_seq: u64,
+    /// Name of the template it was made from.
+    pub template: Option<String>,
+    /// Name of the provider whose program it runs, whatever that is called.
+    pub provider: Option<String>,
 }
 
 impl Session {
@@ -176,6 +185,7 @@ impl Session {
             outcome: None,
             reason: None,
             stop_grace_ms: None,
+            activity: None,
             ..self.clone()
         }
     }

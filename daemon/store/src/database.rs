@@ -16,6 +16,8 @@ pub(crate) const STEPS: &[&str] = &[
     include_str!("../migrations/0002_hosts.sql"),
     include_str!("../migrations/0003_away.sql"),
     include_str!("../migrations/0004_syncs.sql"),
+    include_str!("../migrations/0005_activity.sql"),
+    include_str!("../migrations/0006_providers.sql"),
 ];
 
 /// Pages a connection keeps, in KiB (negative: KiB, not pages). The whole daemon has 15 MB, and the hot part of the

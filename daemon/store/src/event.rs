@@ -81,6 +81,39 @@ pub fn session_event(session: &Session) -> NewEvent {
     }
 }
 
+/// The event that says what a session does.
+pub(crate) fn activity_event(session: &Session) -> NewEvent {
+    let activity = session.activity.as_ref();
+    let mut data = Map::new();
+    put(&mut data, "name", Some(session.name.as_str()));
+    put(&mut data, "host", Some(session.host.as_str()));
+    put(
+        &mut data,
+        "activity",
+        activity.map(|activity| activity.doing.as_str()),
+    );
+    put(
+        &mut data,
+        "source",
+        activity.map(|activity| activity.source.as_str()),
+    );
+    put(
+        &mut data,
+        "message",
+        activity.and_then(|activity| activity.message.as_deref()),
+    );
+    put(
+        &mut data,
+        "since",
+        activity.and_then(|activity| time_text(activity.since)),
+    );
+    NewEvent {
+        kind: Kind::SessionActivity,
+        subject: session.id.to_string(),
+        data: Value::Object(data).to_string(),
+    }
+}
+
 /// The event that says how the connection to a host is.
 #[must_use]
 pub fn host_link_event(

@@ -346,6 +346,7 @@ fn remove(
         "DELETE FROM jobs WHERE host = ?1",
         "DELETE FROM sessions WHERE host = ?1",
         "DELETE FROM removals WHERE host = ?1 AND kind <> 'sync'",
+        "DELETE FROM provider_checks WHERE host = ?1",
         "INSERT INTO removals (host, kind, id) SELECT host, 'sync', id FROM syncs WHERE host = ?1",
         "DELETE FROM syncs WHERE host = ?1",
         "DELETE FROM hosts WHERE name = ?1",

@@ -25,6 +25,7 @@ mod job;
 mod meta;
 mod notice;
 mod open;
+mod provider;
 mod readers;
 mod request;
 mod resolve;

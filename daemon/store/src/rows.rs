@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use outlast_model::{
+    activity::Activity,
     job::{Job, Outcome},
     session::Session,
     sync::{self, Seen},
@@ -17,7 +18,8 @@ pub(crate) const JOB: &str = "row, id, name, host, cwd, command, state, created_
 /// The columns of a session, in the order of [`session`].
 pub(crate) const SESSION: &str = "row, id, name, host, cwd, command, state, created_at, started_at, reason, \
      restart_command, stop_grace_ms, ended_at, exit_code, signal, cpu_us, max_rss_bytes, end_reason, log_bytes, \
-     dropped_bytes, run, pid, size_columns, size_rows, deleting";
+     dropped_bytes, run, pid, size_columns, size_rows, deleting, activity, activity_source, activity_message, \
+     activity_since, activity_seq, template, provider";
 
 /// A job and its place in the order of acceptance.
 pub(crate) fn job(row: &Row<'_>) -> rusqlite::Result<(u64, Job)> {
@@ -57,8 +59,25 @@ pub(crate) fn session(row: &Row<'_>) -> rusqlite::Result<(u64, Session)> {
         pid: row.get(21)?,
         size: (row.get(22)?, row.get(23)?),
         deleting: row.get(24)?,
+        activity: activity(row)?,
+        activity_seq: row.get(29)?,
+        template: row.get(30)?,
+        provider: row.get(31)?,
     };
     Ok((row.get(0)?, session))
+}
+
+/// The columns 25 to 28 of a session.
+fn activity(row: &Row<'_>) -> rusqlite::Result<Option<Activity>> {
+    let Some(doing) = optional_word(row, 25)? else {
+        return Ok(None);
+    };
+    Ok(Some(Activity {
+        doing,
+        source: row.get::<_, Option<String>>(26)?.unwrap_or_default(),
+        message: row.get(27)?,
+        since: row.get::<_, Option<i64>>(28)?.unwrap_or_default(),
+    }))
 }
 
 /// The columns of a sync, in the order of [`sync()`].

@@ -1,6 +1,7 @@
 //! Sessions in the store.
 
 use outlast_model::{
+    activity::Activity,
     event::NewEvent,
     host::{Removal, RemovalKind},
     id::Id,
@@ -11,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use crate::{
     Store,
     error::{Fail, StoreError},
-    event::{self, session_event, session_removed},
+    event::{self, activity_event, session_event, session_removed},
     host,
     request::{self, Created, Request},
     resolve::{self, Resolved},
@@ -59,6 +60,21 @@ impl Store {
         self.writer()
             .write("updating a session", durable, move |connection| {
                 update(connection, &session, &event)
+            })
+            .await
+    }
+
+    /// Writes what a run of a session does, with a `session.activity` event; the number of that event. Absent: not known.
+    /// Refused with [`StoreError::Missing`], and with [`StoreError::Stale`] when that run is over.
+    pub async fn set_activity(
+        &self,
+        id: Id,
+        run: u32,
+        activity: Option<Activity>,
+    ) -> Result<u64, StoreError> {
+        self.writer()
+            .write("updating a session", false, move |connection| {
+                set_activity(connection, id, run, activity)
             })
             .await
     }
@@ -201,10 +217,11 @@ fn create(
         .prepare_cached(
             "INSERT INTO sessions (changed, id, name, host, cwd, command, restart_command, state, run, created_at, \
              started_at, pid, reason, size_columns, size_rows, stop_grace_ms, deleting, ended_at, exit_code, \
-             signal, cpu_us, max_rss_bytes, end_reason, log_bytes, dropped_bytes) \
+             signal, cpu_us, max_rss_bytes, end_reason, log_bytes, dropped_bytes, template, provider) \
              VALUES (:changed, :id, :name, :host, :cwd, :command, :restart_command, :state, :run, :created_at, \
              :started_at, :pid, :reason, :size_columns, :size_rows, :stop_grace_ms, :deleting, :ended_at, \
-             :exit_code, :signal, :cpu_us, :max_rss_bytes, :end_reason, :log_bytes, :dropped_bytes)",
+             :exit_code, :signal, :cpu_us, :max_rss_bytes, :end_reason, :log_bytes, :dropped_bytes, :template, \
+             :provider)",
         )?
         .execute(named_params! {
             ":changed": rows::number(changed),
@@ -232,6 +249,8 @@ fn create(
             ":end_reason": outcome.and_then(|outcome| outcome.reason.as_deref()),
             ":log_bytes": outcome.map(|outcome| rows::number(outcome.log_bytes)),
             ":dropped_bytes": outcome.map(|outcome| rows::number(outcome.dropped_bytes)),
+            ":template": session.template,
+            ":provider": session.provider,
         })?;
     if let Some(request) = request {
         request::record(connection, request, &session.id.to_string(), None)?;
@@ -239,21 +258,49 @@ fn create(
     Ok(Created::New(session))
 }
 
-fn update(connection: &Connection, session: &Session, event: &NewEvent) -> Result<(), Fail> {
-    let missing = StoreError::Missing {
+fn set_activity(connection: &Connection, id: Id, run: u32, activity: Option<Activity>) -> Result<u64, Fail> {
+    let mut session = stored(connection, id)?;
+    if session.run != run || session.state.is_ended() {
+        return Err(stale(&session, "doing something").into());
+    }
+    session.activity = activity;
+    let seq = event::append(connection, &activity_event(&session))?;
+    let activity = session.activity.as_ref();
+    connection
+        .prepare_cached(
+            "UPDATE sessions SET activity = :activity, activity_source = :source, activity_message = :message, \
+             activity_since = :since, activity_seq = :seq WHERE id = :id",
+        )?
+        .execute(named_params! {
+            ":activity": activity.map(|activity| activity.doing.as_str()),
+            ":source": activity.map(|activity| activity.source.as_str()),
+            ":message": activity.and_then(|activity| activity.message.as_deref()),
+            ":since": activity.map(|activity| activity.since),
+            ":seq": rows::number(seq),
+            ":id": id.to_string(),
+        })?;
+    Ok(seq)
+}
+
+fn stored(connection: &Connection, id: Id) -> Result<Session, Fail> {
+    let missing = StoreError::Missing { noun: "session", id };
+    Ok(by_id(connection, id)?.ok_or(missing)?)
+}
+
+fn stale(stored: &Session, wanted: &'static str) -> StoreError {
+    StoreError::Stale {
         noun: "session",
-        id: session.id,
-    };
-    let stored = by_id(connection, session.id)?.ok_or(missing)?;
+        id: stored.id,
+        stored: stored.state.as_str(),
+        wanted,
+    }
+}
+
+/// What a run did is not known any more when it is over.
+fn update(connection: &Connection, session: &Session, event: &NewEvent) -> Result<(), Fail> {
+    let stored = stored(connection, session.id)?;
     if !stored.can_become(session) {
-        let (stored, wanted) = (stored.state.as_str(), session.state.as_str());
-        return Err(StoreError::Stale {
-            noun: "session",
-            id: session.id,
-            stored,
-            wanted,
-        }
-        .into());
+        return Err(stale(&stored, session.state.as_str()).into());
     }
     let changed = event::append(connection, event)?;
     let outcome = session.outcome.as_ref();
@@ -263,10 +310,15 @@ fn update(connection: &Connection, session: &Session, event: &NewEvent) -> Resul
              pid = :pid, reason = :reason, size_columns = :size_columns, size_rows = :size_rows, \
              stop_grace_ms = :stop_grace_ms, deleting = :deleting, ended_at = :ended_at, exit_code = :exit_code, \
              signal = :signal, cpu_us = :cpu_us, max_rss_bytes = :max_rss_bytes, end_reason = :end_reason, \
-             log_bytes = :log_bytes, dropped_bytes = :dropped_bytes WHERE id = :id",
+             log_bytes = :log_bytes, dropped_bytes = :dropped_bytes, \
+             activity = CASE WHEN :goes_on THEN activity END, \
+             activity_source = CASE WHEN :goes_on THEN activity_source END, \
+             activity_message = CASE WHEN :goes_on THEN activity_message END, \
+             activity_since = CASE WHEN :goes_on THEN activity_since END WHERE id = :id",
         )?
         .execute(named_params! {
             ":changed": rows::number(changed),
+            ":goes_on": session.run == stored.run && session.state.is_live(),
             ":id": session.id.to_string(),
             ":state": session.state.as_str(),
             ":run": session.run,

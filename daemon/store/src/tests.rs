@@ -1,6 +1,6 @@
 //! What can only be tested from inside: other schemas, one shared commit, a full disk.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::LazyLock};
 
 use outlast_model::{
     event::{Kind, NewEvent},
@@ -36,10 +36,10 @@ const FIXTURE_2: &str = include_str!("../tests/fixtures/schema-2.sql");
 const FIXTURE_3: &str = include_str!("../tests/fixtures/schema-3.sql");
 
 /// The steps of today and one that is still to come.
-const LATER: &[&str] = &[
-    include_str!("../migrations/0001_spine.sql"),
-    "ALTER TABLE jobs ADD COLUMN colour TEXT; DROP INDEX jobs_name;",
-];
+static LATER: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
+    let next = "ALTER TABLE jobs ADD COLUMN colour TEXT; DROP INDEX jobs_name;";
+    [database::STEPS, &[next]].concat()
+});
 /// One that cannot be done, after half of it was.
 const BROKEN: &[&str] = &[
     include_str!("../migrations/0001_spine.sql"),
@@ -166,41 +166,32 @@ async fn a_database_of_schema_3_opens_with_what_is_to_be_removed() {
 #[tokio::test]
 async fn an_upgrade_leaves_a_backup_of_before_and_keeps_everything() {
     let dir = fixture();
-    let Opened { store, notice } = Store::open_with(dir.path(), LATER).unwrap();
-    let Some(Notice::Migrated {
-        from: 1,
-        to: 2,
-        backup,
-    }) = notice
-    else {
+    let Opened { store, notice } = Store::open_with(dir.path(), &LATER).unwrap();
+    let (present, next) = (database::version(database::STEPS), database::version(&LATER));
+    let Some(Notice::Migrated { from: 1, to, backup }) = notice else {
         panic!("{notice:?}")
     };
+    assert_eq!(to, next);
     assert_fixture_content(&store).await;
     store.close().await.unwrap();
-    let version = |path: &Path| -> u32 {
-        Connection::open(path)
-            .unwrap()
-            .pragma_query_value(None, "user_version", |row| row.get(0))
-            .unwrap()
-    };
-    assert_eq!(version(&dir.path().join("state.db")), 2);
+    assert_eq!(version(&dir.path().join("state.db")), next);
     assert_eq!(version(&backup), 1);
-    // The way back: the old program with the backup.
+    // The way back: the program of before with the backup.
     let back = tempfile::tempdir().unwrap();
     fs::copy(&backup, back.path().join("state.db")).unwrap();
-    assert_fixture_content(&Store::open_with(back.path(), &LATER[..1]).unwrap().store).await;
-    let newer = Store::open_with(dir.path(), &LATER[..1]).unwrap_err();
+    assert_fixture_content(&Store::open(back.path()).unwrap().store).await;
+    let newer = Store::open(dir.path()).unwrap_err();
     assert!(
-        matches!(
-            newer,
-            StoreError::Newer {
-                found: 2,
-                known: 1,
-                ..
-            }
-        ),
+        matches!(newer, StoreError::Newer { found, known, .. } if (found, known) == (next, present)),
         "{newer:?}"
     );
+}
+
+fn version(path: &Path) -> u32 {
+    Connection::open(path)
+        .unwrap()
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap()
 }
 
 #[tokio::test]
@@ -214,22 +205,23 @@ async fn an_upgrade_that_fails_changes_nothing() {
         );
         assert!(error.to_string().contains("no_such_table"), "{error}");
     }
-    let Opened { store, notice } = Store::open_with(dir.path(), &BROKEN[..1]).unwrap();
-    assert_eq!(notice, None);
-    assert_fixture_content(&store).await;
+    let (path, written) = (dir.path().join("state.db"), fixture());
+    assert_eq!(version(&path), 1);
+    assert_eq!(schema(&path), schema(&written.path().join("state.db")));
+    assert_fixture_content(&Store::open(dir.path()).unwrap().store).await;
 }
 
 #[tokio::test]
 async fn an_old_backup_is_brought_to_the_present_schema() {
     let dir = fixture();
-    Store::open_with(dir.path(), LATER)
+    Store::open_with(dir.path(), &LATER)
         .unwrap()
         .store
         .close()
         .await
         .unwrap();
     fs::write(dir.path().join("state.db"), "").unwrap();
-    let Opened { store, notice } = Store::open_with(dir.path(), LATER).unwrap();
+    let Opened { store, notice } = Store::open_with(dir.path(), &LATER).unwrap();
     assert!(matches!(notice, Some(Notice::Restored { .. })), "{notice:?}");
     assert_eq!(store.live_jobs().await.unwrap().len(), 1);
     assert_ne!(store.epoch(), "0b7cf2a1-3df5-4bd0-9a3c-7d0f2a4f1e11");

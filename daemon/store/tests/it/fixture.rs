@@ -91,6 +91,10 @@ pub fn session(name: &str) -> Session {
         size: (80, 24),
         stop_grace_ms: None,
         deleting: false,
+        activity: None,
+        activity_seq: 0,
+        template: Some("agent".to_owned()),
+        provider: Some("claude".to_owned()),
     }
 }
 

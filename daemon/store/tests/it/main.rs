@@ -14,6 +14,7 @@ mod events;
 mod fixture;
 mod hosts;
 mod jobs;
+mod providers;
 mod requests;
 mod sessions;
 mod syncs;

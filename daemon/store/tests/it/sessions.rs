@@ -1,4 +1,5 @@
 use outlast_model::{
+    activity::{Activity, Doing},
     id::Id,
     session::{Session, SessionState},
 };
@@ -204,4 +205,50 @@ async fn a_repeated_restart_begins_one_run_only() {
         "what was refused is not recorded"
     );
     assert_eq!(store.session(Id::random()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_a_session_does_is_told_and_ends_with_its_run() {
+    let dir = directory();
+    let store = open(dir.path());
+    let first = Session {
+        state: SessionState::Running,
+        ..session("web")
+    };
+    store.create_session(&first, None).await.unwrap();
+    let asks = Activity {
+        doing: Doing::Waiting,
+        source: "report".to_owned(),
+        message: Some("Go on?".to_owned()),
+        since: 1_700_000_000_000,
+    };
+    let seq = store.set_activity(first.id, 1, Some(asks.clone())).await.unwrap();
+    let told = store.events_after(seq - 1, 10).await.unwrap().events;
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].seq, told[0].kind.as_str()), (seq, "session.activity"));
+    let data: serde_json::Value = serde_json::from_str(&told[0].data).unwrap();
+    let expected = serde_json::json!({
+        "name": "web", "host": "local", "activity": "waiting", "source": "report", "message": "Go on?",
+        "since": "2023-11-14T22:13:20.000Z",
+    });
+    assert_eq!(data, expected);
+    // What else is written of the run does not touch it.
+    store
+        .update_session(&first, session_event(&first), false)
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    let store = open(dir.path());
+    let stored = store.session(first.id).await.unwrap().unwrap();
+    assert_eq!((stored.activity, stored.activity_seq), (Some(asks), seq));
+
+    let again = first.next_run();
+    store
+        .update_session(&again, session_event(&again), false)
+        .await
+        .unwrap();
+    let stored = store.session(first.id).await.unwrap().unwrap();
+    assert_eq!((stored.activity, stored.activity_seq), (None, seq));
+    let late = store.set_activity(first.id, 1, None).await;
+    assert!(matches!(late, Err(StoreError::Stale { .. })), "{late:?}");
 }

@@ -1,0 +1,723 @@
+//! What a session does, and how it is known. Pure.
+//!
+//! What there is to go by is called a sign. Signs differ in how far they can be trusted, so the first of these that has
+//! something to say decides, whatever the later ones say:
+//!
+//! 1. a *report*: the program, or a hook in it, said what it does;
+//! 2. the *terminal*: notifications, progress and prompt marks, which are sequences with a meaning;
+//! 3. the *process*: which program has the terminal;
+//! 4. the *screen*: it looks as the program's screen looks in that state;
+//! 5. the *output*: there is some.
+//!
+//! A sign that waits or idles is spent once somebody has answered through the terminal; it says something again when it
+//! is given again. Signs age where they can be left behind by a program that crashed. When no sign is left, what the
+//! session does is not known, and that is what is said.
+//!
+//! All times are those of the host that the signs come from; nothing is compared with the clock of another machine. They
+//! lie between 0 and [`LATEST`], so that arithmetic on them cannot overflow.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use crate::{BadWord, job::TimeMs};
+
+/// The latest time of a sign: the year 285,616.
+pub const LATEST: TimeMs = 1 << 53;
+
+/// How long after output a program counts as working, when nothing else is known.
+const OUTPUT_COUNTS: i64 = 10_000;
+
+/// How long a program may print on after a notification or a bell until that is taken for no question.
+const PRINTS_ON: i64 = 3_000;
+
+/// How long after progress was said and nothing was printed it still counts.
+const PROGRESS_COUNTS: i64 = 60_000;
+
+/// How long a program counts as starting that shows no sign.
+const STARTS: i64 = 3_000;
+
+/// How long output after an answer may be the echo of it.
+const ECHO: i64 = 300;
+
+/// How long a shell may take to say that a command has ended, once it has the terminal.
+const MARKS: i64 = 1_000;
+
+/// How long a shell may take to run what it was answered.
+const RUNS: i64 = 500;
+
+/// What a session does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Doing {
+    /// Its program is coming up.
+    Starting,
+    /// It works.
+    Working,
+    /// It waits for an answer.
+    Waiting,
+    /// It has nothing to do.
+    Idle,
+    /// It says that something went wrong.
+    Error,
+}
+
+impl Doing {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Starting,
+        Self::Working,
+        Self::Waiting,
+        Self::Idle,
+        Self::Error,
+    ];
+
+    /// The word users and programs know it by.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Working => "working",
+            Self::Waiting => "waiting",
+            Self::Idle => "idle",
+            Self::Error => "error",
+        }
+    }
+
+    /// Whether an answer ends it: it does something else then, or says so again.
+    #[must_use]
+    pub const fn ends_by_answer(self) -> bool {
+        matches!(self, Self::Waiting | Self::Idle | Self::Error)
+    }
+}
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Doing {
+    type Err = BadWord;
+
+    fn from_str(text: &str) -> Result<Self, BadWord> {
+        Self::ALL
+            .into_iter()
+            .find(|doing| doing.as_str() == text)
+            .ok_or_else(|| BadWord::new("activity", text))
+    }
+}
+
+/// What a session does, and how that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Activity {
+    /// What it does.
+    pub doing: Doing,
+    /// Where that was read from: `report`, `terminal`, `process`, `screen` or `output`; behind a colon what it was there,
+    /// as in `terminal:prompt`, `process:make`, `screen:claude/permission`.
+    pub source: String,
+    /// What the program says or asks. Text of the program's, not to be trusted.
+    pub message: Option<String>,
+    /// Since when.
+    pub since: TimeMs,
+}
+
+/// What a program reported of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What it does.
+    pub doing: Doing,
+    /// What it said with it.
+    pub message: Option<String>,
+    /// When it began to say so.
+    pub since: TimeMs,
+    /// When it said so last.
+    pub at: TimeMs,
+    /// What had the terminal then is gone.
+    pub orphaned: bool,
+}
+
+/// A mark that a shell makes around its prompt and its commands (OSC 133).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// The shell prompts for a command.
+    Prompt,
+    /// A command runs.
+    Command,
+}
+
+/// Progress as a program tells it to its terminal (OSC 9;4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It goes on.
+    On,
+    /// It goes on no more because something went wrong.
+    Failed,
+    /// It goes on when something is done about it.
+    Paused,
+}
+
+/// The program that has the terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Foreground {
+    /// Its name.
+    pub program: String,
+    /// It is the session's own program.
+    pub own: bool,
+    /// It is a shell.
+    pub shell: bool,
+    /// There are rules for its screen, so its being there says nothing.
+    pub read: bool,
+    /// Its bell means that it waits.
+    pub bell_waits: bool,
+    /// Since when it has the terminal.
+    pub since: TimeMs,
+}
+
+/// A rule that the screen fits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Screen {
+    /// Names of the provider and the rule: `claude/permission`.
+    pub rule: String,
+    /// What the program does then.
+    pub doing: Doing,
+    /// What it asks.
+    pub message: Option<String>,
+    /// Since when it is seen.
+    pub since: TimeMs,
+    /// When the screen was last looked at.
+    pub at: TimeMs,
+}
+
+/// All that a run shows of what it does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// When this was put together.
+    pub now: TimeMs,
+    /// When the run was started.
+    pub started: TimeMs,
+    /// The last report of the run.
+    pub report: Option<Report>,
+    /// The last prompt mark, and when it came.
+    pub mark: Option<(Mark, TimeMs)>,
+    /// The progress that was said last, and since when.
+    pub progress: Option<(Progress, TimeMs)>,
+    /// The last notification, and when it came.
+    pub notice: Option<(String, TimeMs)>,
+    /// When the bell rang last.
+    pub bell: Option<TimeMs>,
+    /// The program that has the terminal.
+    pub foreground: Option<Foreground>,
+    /// What the screen looks like.
+    pub screen: Option<Screen>,
+    /// When there was output last.
+    pub output: Option<TimeMs>,
+    /// When somebody last answered through the terminal.
+    pub answered: Option<TimeMs>,
+}
+
+impl Signs {
+    /// What the run does by these signs, and after what time the same signs may mean something else. Absent: not known.
+    #[must_use]
+    pub fn read(&self) -> (Option<Activity>, Option<Duration>) {
+        let mut next = Next::default();
+        let activity = self
+            .by_report()
+            .or_else(|| self.by_terminal(&mut next))
+            .or_else(|| self.by_process(&mut next))
+            .or_else(|| self.by_screen())
+            .or_else(|| self.by_output(&mut next))
+            .or_else(|| self.by_age(&mut next));
+        let after = next.0.map(|at| at.saturating_sub(self.now).max(0));
+        let after = after.map(|after| Duration::from_millis(after.cast_unsigned()));
+        (activity, after)
+    }
+
+    /// Whether somebody answered after a program said this. What it said in the same millisecond came of the answer: nobody
+    /// answers as fast as that, but programs do.
+    fn is_answered(&self, at: TimeMs) -> bool {
+        self.answered.is_some_and(|answered| answered > at)
+    }
+
+    /// Whether the screen was looked at before somebody answered, or just then.
+    fn is_old(&self, screen: &Screen) -> bool {
+        self.answered.is_some_and(|answered| answered >= screen.at)
+    }
+
+    fn by_report(&self) -> Option<Activity> {
+        let report = self.report.as_ref().filter(|report| !report.orphaned)?;
+        if self.is_answered(report.at) && (report.doing.ends_by_answer() || self.seen_otherwise(report.doing))
+        {
+            return None;
+        }
+        Some(Activity {
+            doing: report.doing,
+            source: "report".to_owned(),
+            message: report.message.clone(),
+            since: report.since,
+        })
+    }
+
+    /// Whether the screen shows something else since the last answer. A program that is interrupted does not always report it.
+    fn seen_otherwise(&self, doing: Doing) -> bool {
+        let seen = self.screen.as_ref().filter(|screen| !self.is_old(screen));
+        seen.is_some_and(|screen| screen.doing != doing)
+    }
+
+    /// The newest of what the terminal was told.
+    fn by_terminal(&self, next: &mut Next) -> Option<Activity> {
+        let said = [
+            self.notice(next),
+            self.progress(next),
+            self.mark(next),
+            self.bell(next),
+        ];
+        said.into_iter().flatten().max_by_key(|activity| activity.since)
+    }
+
+    fn notice(&self, next: &mut Next) -> Option<Activity> {
+        let (text, at) = self.notice.as_ref()?;
+        let message = Some(text.clone()).filter(|text| !text.is_empty());
+        self.asks(*at, next)
+            .then(|| terminal("notification", Doing::Waiting, message, *at))
+    }
+
+    fn bell(&self, next: &mut Next) -> Option<Activity> {
+        let at = self.bell?;
+        let counts = self.foreground.as_ref().is_some_and(|program| program.bell_waits);
+        (counts && self.asks(at, next)).then(|| terminal("bell", Doing::Waiting, None, at))
+    }
+
+    /// Whether a call for attention still stands: nobody answered, the same program has the terminal, and it did not just
+    /// go on.
+    fn asks(&self, at: TimeMs, next: &mut Next) -> bool {
+        let printed_on = self.output.is_some_and(|output| output > at + PRINTS_ON);
+        let other = self.foreground.as_ref().is_some_and(|program| program.since > at);
+        if self.now < at + PRINTS_ON {
+            next.at(at + PRINTS_ON);
+        }
+        !self.is_answered(at) && !printed_on && !other
+    }
+
+    fn progress(&self, next: &mut Next) -> Option<Activity> {
+        let (progress, since) = self.progress?;
+        let heard = self.output.unwrap_or(since).max(since);
+        if self.now > heard + PROGRESS_COUNTS
+            || self
+                .foreground
+                .as_ref()
+                .is_some_and(|program| program.since > since)
+        {
+            return None;
+        }
+        next.at(heard + PROGRESS_COUNTS + 1);
+        let doing = match progress {
+            Progress::On => Doing::Working,
+            Progress::Failed => Doing::Error,
+            Progress::Paused => Doing::Waiting,
+        };
+        if doing.ends_by_answer() && self.is_answered(since) {
+            return None;
+        }
+        Some(terminal("progress", doing, None, since))
+    }
+
+    fn mark(&self, next: &mut Next) -> Option<Activity> {
+        let (mark, at) = self.mark?;
+        // A shell that got the terminal back, and not the one whose command it was, which would have made a mark.
+        let shell = self.foreground.as_ref().filter(|program| program.shell);
+        if let Some(shell) = shell.filter(|shell| mark == Mark::Command && shell.since > at) {
+            next.at(shell.since + MARKS);
+            if self.now >= shell.since + MARKS {
+                return None;
+            }
+        }
+        match mark {
+            // A program that reads its screen is known better than as a command that runs.
+            Mark::Command if self.foreground.as_ref().is_some_and(|program| program.read) => None,
+            Mark::Command => Some(terminal("prompt", Doing::Working, None, at)),
+            Mark::Prompt if self.is_answered(at) => None,
+            // A shell within the one that made the mark, or a program it was not told of.
+            Mark::Prompt if self.foreground.as_ref().is_some_and(|program| !program.shell) => None,
+            Mark::Prompt => Some(terminal("prompt", Doing::Idle, None, at)),
+        }
+    }
+
+    fn by_process(&self, next: &mut Next) -> Option<Activity> {
+        let program = self.foreground.as_ref().filter(|program| !program.read)?;
+        let doing = if program.shell {
+            if let Some(answered) = self.answered.filter(|answered| self.now < answered + RUNS) {
+                next.at(answered + RUNS);
+                return None;
+            }
+            Doing::Idle
+        } else if program.own {
+            // It is always there.
+            return None;
+        } else {
+            Doing::Working
+        };
+        Some(Activity {
+            doing,
+            source: format!("process:{}", program.program),
+            message: None,
+            since: program.since,
+        })
+    }
+
+    fn by_screen(&self) -> Option<Activity> {
+        let screen = self.screen.as_ref()?;
+        if screen.doing.ends_by_answer() && self.is_old(screen) {
+            return None;
+        }
+        Some(Activity {
+            doing: screen.doing,
+            source: format!("screen:{}", screen.rule),
+            message: screen.message.clone(),
+            since: screen.since,
+        })
+    }
+
+    fn by_output(&self, next: &mut Next) -> Option<Activity> {
+        let output = self.output?;
+        // What was printed before an answer was for the question.
+        let is_old = self.answered.is_some_and(|answered| output <= answered + ECHO);
+        if is_old || self.now > output + OUTPUT_COUNTS {
+            return None;
+        }
+        next.at(output + OUTPUT_COUNTS + 1);
+        Some(Activity {
+            doing: Doing::Working,
+            source: "output".to_owned(),
+            message: None,
+            since: output,
+        })
+    }
+
+    fn by_age(&self, next: &mut Next) -> Option<Activity> {
+        if self.output.is_some()
+            || self.answered.is_some()
+            || self.report.is_some()
+            || self.now > self.started + STARTS
+        {
+            return None;
+        }
+        next.at(self.started + STARTS + 1);
+        Some(Activity {
+            doing: Doing::Starting,
+            source: "process".to_owned(),
+            message: None,
+            since: self.started,
+        })
+    }
+}
+
+fn terminal(what: &str, doing: Doing, message: Option<String>, since: TimeMs) -> Activity {
+    Activity {
+        doing,
+        source: format!("terminal:{what}"),
+        message,
+        since,
+    }
+}
+
+/// When to read the signs again.
+#[derive(Default)]
+struct Next(Option<TimeMs>);
+
+impl Next {
+    fn at(&mut self, at: TimeMs) {
+        self.0 = Some(self.0.map_or(at, |before| before.min(at)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn signs(now: TimeMs) -> Signs {
+        Signs {
+            now,
+            ..Signs::default()
+        }
+    }
+
+    fn report(doing: Doing, at: TimeMs) -> Option<Report> {
+        Some(Report {
+            doing,
+            message: Some("said".to_owned()),
+            since: at,
+            at,
+            orphaned: false,
+        })
+    }
+
+    fn program(name: &str) -> Foreground {
+        Foreground {
+            program: name.to_owned(),
+            own: false,
+            shell: name == "bash",
+            read: false,
+            bell_waits: false,
+            since: 0,
+        }
+    }
+
+    fn screen(doing: Doing, at: TimeMs) -> Option<Screen> {
+        Some(Screen {
+            rule: "tool/asks".to_owned(),
+            doing,
+            message: None,
+            since: at,
+            at,
+        })
+    }
+
+    fn known(signs: &Signs) -> Option<(Doing, String)> {
+        signs.read().0.map(|activity| (activity.doing, activity.source))
+    }
+
+    fn is(doing: Doing, source: &str) -> Option<(Doing, String)> {
+        Some((doing, source.to_owned()))
+    }
+
+    #[test]
+    fn words_read_back() {
+        for doing in Doing::ALL {
+            assert_eq!(doing.as_str().parse(), Ok(doing));
+        }
+        assert!("busy".parse::<Doing>().is_err());
+    }
+
+    #[test]
+    fn the_most_trusted_sign_decides() {
+        let mut all = Signs {
+            output: Some(99_000),
+            screen: screen(Doing::Idle, 98_000),
+            foreground: Some(Foreground {
+                read: true,
+                ..program("tool")
+            }),
+            ..signs(100_000)
+        };
+        assert_eq!(known(&all), is(Doing::Idle, "screen:tool/asks"));
+        all.notice = Some(("look".to_owned(), 99_000));
+        assert_eq!(known(&all), is(Doing::Waiting, "terminal:notification"));
+        all.report = report(Doing::Working, 1_000);
+        assert_eq!(known(&all), is(Doing::Working, "report"));
+        assert_eq!(all.read().0.unwrap().message.as_deref(), Some("said"));
+    }
+
+    #[test]
+    fn an_answer_ends_waiting_until_the_program_says_so_again() {
+        let mut asked = Signs {
+            report: report(Doing::Waiting, 1_000),
+            answered: Some(2_000),
+            ..signs(100_000)
+        };
+        assert_eq!(known(&asked), None);
+        // Programs are quick.
+        asked.report = report(Doing::Waiting, 2_000);
+        assert_eq!(known(&asked), is(Doing::Waiting, "report"));
+        asked.report = report(Doing::Waiting, 3_000);
+        assert_eq!(known(&asked), is(Doing::Waiting, "report"));
+        asked.report = report(Doing::Working, 1_000);
+        assert_eq!(known(&asked), is(Doing::Working, "report"));
+        // It was interrupted, which it does not report.
+        asked.screen = screen(Doing::Idle, 2_001);
+        assert_eq!(known(&asked), is(Doing::Idle, "screen:tool/asks"));
+        asked.report = None;
+        asked.screen = screen(Doing::Waiting, 2_000);
+        assert_eq!(known(&asked), None);
+        asked.screen = screen(Doing::Waiting, 2_001);
+        assert_eq!(known(&asked), is(Doing::Waiting, "screen:tool/asks"));
+    }
+
+    #[test]
+    fn the_report_of_what_crashed_is_stale() {
+        let mut crashed = Signs {
+            report: report(Doing::Working, 1_000),
+            foreground: Some(program("bash")),
+            ..signs(100_000)
+        };
+        crashed.report.as_mut().unwrap().orphaned = true;
+        assert_eq!(known(&crashed), is(Doing::Idle, "process:bash"));
+    }
+
+    #[test]
+    fn a_shell_idles_and_what_it_runs_works() {
+        let mut shell = Signs {
+            foreground: Some(program("bash")),
+            output: Some(99_900),
+            ..signs(100_000)
+        };
+        assert_eq!(known(&shell), is(Doing::Idle, "process:bash"));
+        shell.foreground = Some(program("make"));
+        assert_eq!(known(&shell), is(Doing::Working, "process:make"));
+        shell.mark = Some((Mark::Command, 50_000));
+        assert_eq!(known(&shell), is(Doing::Working, "terminal:prompt"));
+        // One that makes marks ran within one that makes none.
+        shell.foreground = Some(Foreground {
+            since: 99_500,
+            ..program("bash")
+        });
+        assert_eq!(known(&shell), is(Doing::Working, "terminal:prompt"));
+        shell.now = 100_500;
+        assert_eq!(known(&shell), is(Doing::Idle, "process:bash"));
+        shell.now = 100_000;
+        shell.foreground = Some(program("bash"));
+        shell.mark = Some((Mark::Prompt, 60_000));
+        assert_eq!(known(&shell), is(Doing::Idle, "terminal:prompt"));
+        // Typed, and the shell did not say yet that it runs.
+        shell.answered = Some(99_600);
+        shell.output = None;
+        assert_eq!(shell.read(), (None, Some(Duration::from_millis(100))));
+        shell.now = 100_100;
+        assert_eq!(known(&shell), is(Doing::Idle, "process:bash"));
+    }
+
+    #[test]
+    fn a_program_that_prints_on_after_its_notification_does_not_wait() {
+        let mut noticed = Signs {
+            notice: Some(("done".to_owned(), 10_000)),
+            output: Some(10_100),
+            ..signs(10_200)
+        };
+        let (activity, again) = noticed.read();
+        assert_eq!(activity.unwrap().message.as_deref(), Some("done"));
+        assert_eq!(again, Some(Duration::from_millis(2_800)));
+        noticed.now = 60_000;
+        assert_eq!(known(&noticed), is(Doing::Waiting, "terminal:notification"));
+        noticed.output = Some(59_000);
+        assert_eq!(known(&noticed), is(Doing::Working, "output"));
+    }
+
+    #[test]
+    fn a_bell_counts_for_programs_whose_bell_does() {
+        let mut rung = Signs {
+            bell: Some(50_000),
+            foreground: Some(Foreground {
+                read: true,
+                own: true,
+                ..program("tool")
+            }),
+            ..signs(100_000)
+        };
+        assert_eq!(known(&rung), None);
+        rung.foreground.as_mut().unwrap().bell_waits = true;
+        assert_eq!(known(&rung), is(Doing::Waiting, "terminal:bell"));
+    }
+
+    #[test]
+    fn progress_ages_and_goes_with_its_program() {
+        let mut busy = Signs {
+            progress: Some((Progress::On, 10_000)),
+            output: Some(20_000),
+            ..signs(70_000)
+        };
+        assert_eq!(known(&busy), is(Doing::Working, "terminal:progress"));
+        assert_eq!(busy.read().1, Some(Duration::from_millis(10_001)));
+        busy.now = 80_001;
+        assert_eq!(known(&busy), None);
+        busy.now = 70_000;
+        busy.foreground = Some(Foreground {
+            since: 10_001,
+            ..program("bash")
+        });
+        assert_eq!(known(&busy), is(Doing::Idle, "process:bash"));
+    }
+
+    #[test]
+    fn output_counts_for_a_while_and_an_echo_does_not() {
+        let mut prints = Signs {
+            output: Some(10_000),
+            ..signs(20_000)
+        };
+        assert_eq!(known(&prints), is(Doing::Working, "output"));
+        assert_eq!(prints.read().1, Some(Duration::from_millis(1)));
+        prints.now = 20_001;
+        assert_eq!(known(&prints), None);
+        prints.now = 10_100;
+        prints.answered = Some(9_900);
+        assert_eq!(known(&prints), None);
+    }
+
+    #[test]
+    fn a_program_without_a_sign_is_starting_for_a_moment() {
+        let mut new = Signs {
+            started: 1_000,
+            ..signs(2_000)
+        };
+        assert_eq!(known(&new), is(Doing::Starting, "process"));
+        assert_eq!(new.read().1, Some(Duration::from_millis(2_001)));
+        new.now = 4_001;
+        assert_eq!(new.read(), (None, None));
+    }
+
+    fn some<T: Clone + fmt::Debug + 'static>(
+        of: impl Strategy<Value = T> + 'static,
+    ) -> impl Strategy<Value = Option<T>> {
+        proptest::option::of(of)
+    }
+
+    prop_compose! {
+        fn any_signs()(
+            now in any::<i32>(),
+            reported in some((0..5_usize, any::<i32>(), any::<bool>())),
+            mark in some((any::<bool>(), any::<i32>())),
+            progress in some((0..3_usize, any::<i32>())),
+            notice in some(any::<i32>()),
+            bell in some(any::<i32>()),
+            foreground in some((any::<[bool; 4]>(), any::<i32>())),
+            seen in some((0..5_usize, any::<i32>())),
+            output in some(any::<i32>()),
+            answered in some(any::<i32>()),
+        ) -> Signs {
+            Signs {
+                now: now.into(),
+                started: 0,
+                report: reported.map(|(doing, at, orphaned)| Report {
+                    doing: Doing::ALL[doing],
+                    message: None,
+                    since: at.into(),
+                    at: at.into(),
+                    orphaned,
+                }),
+                mark: mark.map(|(prompt, at)| (if prompt { Mark::Prompt } else { Mark::Command }, at.into())),
+                progress: progress.map(|(which, at)| {
+                    ([Progress::On, Progress::Failed, Progress::Paused][which], at.into())
+                }),
+                notice: notice.map(|at| (String::new(), at.into())),
+                bell: bell.map(Into::into),
+                foreground: foreground.map(|([own, shell, read, bell_waits], since)| Foreground {
+                    program: "p".to_owned(),
+                    own,
+                    shell,
+                    read,
+                    bell_waits,
+                    since: since.into(),
+                }),
+                screen: seen.and_then(|(doing, at)| screen(Doing::ALL[doing], at.into())),
+                output: output.map(Into::into),
+                answered: answered.map(Into::into),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_live_report_is_never_overruled_and_waiting_is_never_answered(signs in any_signs()) {
+            let (activity, _) = signs.read();
+            if let Some(report) = signs.report.as_ref().filter(|report| !report.orphaned)
+                && signs.answered.is_none_or(|at| at <= report.at)
+            {
+                prop_assert_eq!(activity.as_ref().map(|activity| activity.doing), Some(report.doing));
+            }
+            if let Some(activity) = activity
+                && activity.doing == Doing::Waiting
+                && let Some(answered) = signs.answered
+            {
+                prop_assert!(activity.since >= answered || activity.source.starts_with("screen") || activity.source == "report");
+            }
+        }
+    }
+}

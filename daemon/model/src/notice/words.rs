@@ -1,0 +1,167 @@
+//! Notices in words: one line, and some more below it.
+
+use super::{Noun, Said, State, Thing};
+
+/// The host that needs no mention.
+const LOCAL: &str = crate::host::LOCAL;
+
+/// Names in a title; of more it is said how many.
+const NAMES: usize = 4;
+
+/// Lines of a body, when several things have something to say.
+const LINES: usize = 5;
+
+/// Characters of one line of those.
+const LINE: usize = 120;
+
+/// What happened, in one line: `agent waits on build1`, or `3 sessions wait: a, b, c`.
+pub(super) fn title(told: &[(Thing, Said)]) -> String {
+    let mut groups: Vec<(State, Noun)> = told
+        .iter()
+        .map(|(thing, said)| (said.state, thing.noun))
+        .collect();
+    groups.sort_unstable();
+    groups.dedup();
+    let parts: Vec<String> = groups
+        .into_iter()
+        .map(|(state, noun)| {
+            let things: Vec<&Thing> = told
+                .iter()
+                .filter(|(thing, said)| (said.state, thing.noun) == (state, noun))
+                .map(|(thing, _)| thing)
+                .collect();
+            group(state, noun, &things)
+        })
+        .collect();
+    parts.join("; ")
+}
+
+fn group(state: State, noun: Noun, things: &[&Thing]) -> String {
+    let (one, several) = match state {
+        State::Waiting => ("waits", "wait"),
+        State::Error => ("reports an error", "report errors"),
+        State::Broken => ("is broken", "are broken"),
+        State::Lost => ("was lost", "were lost"),
+        State::Failed => ("failed", "failed"),
+        State::Exited => ("has ended", "have ended"),
+        State::Idle => ("has nothing to do", "have nothing to do"),
+        State::Succeeded => ("succeeded", "succeeded"),
+    };
+    let place = match common_host(things.iter().copied()) {
+        Some(host) if host != LOCAL => format!(" on {host}"),
+        _ => String::new(),
+    };
+    let names: Vec<&str> = things.iter().map(|thing| thing.name.as_str()).collect();
+    match (names.as_slice(), noun) {
+        ([name], Noun::Session) => format!("{name} {one}{place}"),
+        ([name], Noun::Job) => format!("job {name} {one}{place}"),
+        (names, noun) => {
+            let nouns = match noun {
+                Noun::Session => "sessions",
+                Noun::Job => "jobs",
+            };
+            let count = names.len();
+            let shown = names.get(..NAMES).unwrap_or(names);
+            let more = match count - shown.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            format!("{count} {nouns} {several}{place}: {}{more}", shown.join(", "))
+        }
+    }
+}
+
+/// What they say: of one thing all of it, of several a line each.
+pub(super) fn body(told: &[(Thing, Said)]) -> String {
+    if let [(_, said)] = told {
+        return said.text.clone();
+    }
+    let lines: Vec<String> = told
+        .iter()
+        .filter(|(_, said)| !said.text.is_empty())
+        .take(LINES)
+        .map(|(thing, said)| cut(&format!("{}: {}", thing.name, said.text)))
+        .collect();
+    lines.join("\n")
+}
+
+fn cut(line: &str) -> String {
+    if line.chars().count() <= LINE {
+        return line.to_owned();
+    }
+    let mut short: String = line.chars().take(LINE - 1).collect();
+    short.push('…');
+    short
+}
+
+/// The host that all of these are on.
+pub(super) fn common_host<'a>(mut things: impl Iterator<Item = &'a Thing>) -> Option<&'a str> {
+    let host = things.next()?.host.as_str();
+    things.all(|thing| thing.host == host).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(noun: Noun, name: &str, host: &str, state: State, text: &str) -> (Thing, Said) {
+        let thing = Thing {
+            noun,
+            id: name.to_owned(),
+            name: name.to_owned(),
+            host: host.to_owned(),
+        };
+        let text = text.to_owned();
+        (thing, Said { state, text })
+    }
+
+    #[test]
+    fn one_thing_is_told_with_all_it_says() {
+        let asks = [of(Noun::Session, "agent", "build1", State::Waiting, "Go on?")];
+        assert_eq!(
+            (title(&asks).as_str(), body(&asks).as_str()),
+            ("agent waits on build1", "Go on?")
+        );
+        let here = [of(Noun::Job, "nightly", LOCAL, State::Failed, "exit code 2")];
+        assert_eq!(title(&here), "job nightly failed");
+    }
+
+    #[test]
+    fn several_are_counted_and_named() {
+        let mut told: Vec<_> = ["a", "b", "c"]
+            .map(|name| of(Noun::Session, name, LOCAL, State::Waiting, ""))
+            .into();
+        assert_eq!(title(&told), "3 sessions wait: a, b, c");
+        assert_eq!(body(&told), "");
+        for name in ["d", "e", "f"] {
+            told.push(of(Noun::Session, name, LOCAL, State::Waiting, "Really?"));
+        }
+        assert_eq!(title(&told), "6 sessions wait: a, b, c, d and 2 more");
+        assert_eq!(body(&told), "d: Really?\ne: Really?\nf: Really?");
+    }
+
+    #[test]
+    fn what_differs_is_told_apart() {
+        let told = [
+            of(Noun::Job, "x", "h", State::Failed, "exit code 1"),
+            of(Noun::Session, "b", "h", State::Lost, ""),
+            of(Noun::Session, "a", "h", State::Waiting, "Go on?"),
+            of(Noun::Session, "c", "i", State::Lost, ""),
+        ];
+        assert_eq!(
+            title(&told),
+            "a waits on h; 2 sessions were lost: b, c; job x failed on h"
+        );
+        assert_eq!(body(&told), "x: exit code 1\na: Go on?");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_between_characters() {
+        let long = "é".repeat(1000);
+        let told = [
+            of(Noun::Session, "a", "h", State::Waiting, &long),
+            of(Noun::Session, "b", "h", State::Waiting, &long),
+        ];
+        assert!(body(&told).lines().all(|line| line.chars().count() == LINE));
+    }
+}
