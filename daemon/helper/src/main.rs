@@ -8,11 +8,11 @@ use std::{
     process::ExitCode,
 };
 
-use outlast_helper::{askpass, installed, log, login, pane, serve, supervise};
+use outlast_helper::{askpass, installed, log, login, pane, reports, serve, supervise};
 
 const USAGE: &str = "usage: outlast-helper serve --owner ID [--state-dir DIR] [--history-limit N] \
-    [--user-copy-mode-keys] [--nonce TEXT] [--bulk] | supervise DIR | pane DIR --run N [--restart-command] | log DIR | \
-    verify SHA256 | environment NONCE | --version";
+    [--user-copy-mode-keys] [--nonce TEXT] [--bulk] | supervise DIR | pane DIR --run N [--restart-command] | log DIR --run N | \
+    report working|waiting|idle|error [MESSAGE… | --message TEXT | --message-json POINTER] | verify SHA256 | environment NONCE | --version";
 
 fn main() -> ExitCode {
     let args: Vec<_> = env::args_os().skip(1).collect();
@@ -33,10 +33,21 @@ fn main() -> ExitCode {
             pane::pane(Path::new(dir), run, restart).map(ExitCode::from)
         }
         (Some("environment"), [nonce]) => login::print(&nonce.to_string_lossy()).map(|()| ExitCode::SUCCESS),
-        (Some("log"), [dir]) => {
-            log::log(Path::new(dir));
+        (Some("log"), [dir, rest @ ..]) => {
+            let Some((run, false)) = pane_options(rest) else {
+                return usage();
+            };
+            log::log(Path::new(dir), run);
             Ok(ExitCode::SUCCESS)
         }
+        (Some("report"), rest) => match reports::Report::parse(rest) {
+            Some(report) => reports::report(&report).map(|()| ExitCode::SUCCESS),
+            None => {
+                usage();
+                // There are programs in which a hook that ends with 2 forbids what they were about to do.
+                return ExitCode::FAILURE;
+            }
+        },
         (Some("serve"), rest) => {
             let Some(options) = serve::Options::parse(rest) else {
                 return usage();

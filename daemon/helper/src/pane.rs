@@ -3,7 +3,8 @@
 //!
 //! It stays in the background of its own program: both are in one process group whose parent is outside of the
 //! terminal's process session, so that the kernel stops nobody there for Ctrl-Z while no shell is left that could wake
-//! them. The keys that signal reach the program only. When the terminal goes away, so does what runs in it.
+//! them. The keys that signal reach the program only. When the terminal goes away, so does what runs in it. What programs
+//! say of themselves meanwhile is kept ([`crate::reports`]).
 
 use std::{
     io::{self, Write as _},
@@ -23,6 +24,7 @@ use crate::{
     claim::{Claim, NotStarted},
     ending::{End, Ending, Owed},
     program::{self, Environment, Refusal},
+    reports::{HELPER_VARIABLE, REPORTS_VARIABLE, Reports},
     spool::{Dir, Family, Kind, Waited},
     sys::{self, Exec, How, Start},
 };
@@ -68,7 +70,9 @@ pub fn pane(dir: &Path, run: u32, restart: bool) -> io::Result<u8> {
         stdio: None,
         on_our_death: libc::SIGHUP,
     };
-    let started = prepare(&claim, restart)
+    // A program that cannot report is better than none.
+    let reports = Reports::open(&claim.dir, run).ok();
+    let started = prepare(&claim, reports.as_ref(), restart)
         .map_err(NotStarted::Refused)
         .and_then(|exec| {
             let started = claim.start(&exec, &how)?;
@@ -77,6 +81,7 @@ pub fn pane(dir: &Path, run: u32, restart: bool) -> io::Result<u8> {
     let mut pane = Pane {
         claim,
         signals,
+        reports,
         main: None,
         outcome: None,
         exec: None,
@@ -99,6 +104,8 @@ pub fn pane(dir: &Path, run: u32, restart: bool) -> io::Result<u8> {
         // The terminal may be gone.
         let _ = writeln!(io::stderr(), "outlast: {}", refusal.reason);
     }
+    // Before the end is known: then the next run may make its own.
+    drop(pane.reports.take());
     pane.record(&end);
     pane.clear();
     Ok(u8::try_from(end.shell_code()).unwrap_or(u8::MAX))
@@ -107,6 +114,8 @@ pub fn pane(dir: &Path, run: u32, restart: bool) -> io::Result<u8> {
 struct Pane {
     claim: Claim,
     signals: OwnedFd,
+    /// What is said in the terminal's programs of themselves.
+    reports: Option<Reports>,
     main: Option<Pid>,
     /// What the process says that could not become the program.
     outcome: Option<OwnedFd>,
@@ -118,25 +127,40 @@ impl Pane {
     /// Waits for the end of the program.
     fn run(&mut self) -> io::Result<End> {
         loop {
-            let left = Ending::deadline(self.ending.as_ref());
+            let due = self.reports.as_ref().and_then(Reports::due);
+            let left = Ending::deadline(self.ending.as_ref())
+                .into_iter()
+                .chain(due)
+                .min();
             let left = left.map(|at| at.saturating_duration_since(Instant::now()));
             let left = left.and_then(|left| Timespec::try_from(left).ok());
             let mut fds = vec![
                 PollFd::from_borrowed_fd(self.signals.as_fd(), PollFlags::IN),
                 PollFd::from_borrowed_fd(self.claim.control.as_fd(), PollFlags::IN),
             ];
-            let outcome = self.outcome.as_ref();
-            fds.extend(outcome.map(|outcome| PollFd::from_borrowed_fd(outcome.as_fd(), PollFlags::IN)));
+            let others = [
+                self.outcome.as_ref().map(OwnedFd::as_fd),
+                self.reports.as_ref().map(Reports::as_fd),
+            ];
+            let places = others.map(|fd| {
+                fds.push(PollFd::from_borrowed_fd(fd?, PollFlags::IN));
+                Some(fds.len() - 1)
+            });
             match poll(&mut fds, left.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            let outcome = fds.get(2).is_some_and(|fd| !fd.revents().is_empty());
+            let is_ready = |place: Option<usize>| {
+                let fd = place.and_then(|place| fds.get(place));
+                fd.is_some_and(|fd| !fd.revents().is_empty())
+            };
+            let [outcome, reported] = places.map(is_ready);
             drop(fds);
             if outcome && let Some(refusal) = self.hear_outcome() {
                 return Ok(End::Refused(refusal));
             }
             self.hear_control();
+            self.hear_reports(reported);
             if let Some(end) = self.hear_signals() {
                 return Ok(end);
             }
@@ -156,6 +180,14 @@ impl Pane {
             && Ending::begin(&mut self.ending, "stopped", grace)
         {
             self.signal_foreground(&[Signal::HUP, Signal::TERM, Signal::CONT]);
+        }
+    }
+
+    fn hear_reports(&mut self, reported: bool) {
+        match &mut self.reports {
+            Some(reports) if reported => reports.hear(rustix::stdio::stdin()),
+            Some(reports) => reports.write_due(),
+            None => {}
         }
     }
 
@@ -243,7 +275,7 @@ impl Pane {
     }
 }
 
-fn prepare(claim: &Claim, restart: bool) -> Result<Exec, Refusal> {
+fn prepare(claim: &Claim, reports: Option<&Reports>, restart: bool) -> Result<Exec, Refusal> {
     let spec = &claim.spec;
     let mut env = program::environment(spec);
     for name in FROM_TERMINAL {
@@ -253,6 +285,13 @@ fn prepare(claim: &Claim, restart: bool) -> Result<Exec, Refusal> {
         }
     }
     name_session(&mut env, claim);
+    if let Some(reports) = reports {
+        env.insert(REPORTS_VARIABLE.into(), reports.path().into());
+        // Ours exists for as long as we do, whatever is installed meanwhile.
+        if let Ok(helper) = std::env::current_exe() {
+            env.insert(HELPER_VARIABLE.into(), helper.into());
+        }
+    }
     let cwd = program::directory(spec, &env);
     let program = match &spec.restart_command {
         Some(line) if restart => {

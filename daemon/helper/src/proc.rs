@@ -1,6 +1,14 @@
 //! What `/proc` says of processes and of this boot.
 
-use std::{fs, io};
+use std::{
+    fs,
+    io::{self, Read as _},
+};
+
+use crate::{spool::now_ms, sys};
+
+/// Bytes of arguments that are looked at.
+const ARGUMENTS_MAX: u64 = 4096;
 
 /// What `/proc/<pid>/stat` says of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,10 +17,14 @@ pub(crate) struct Stat {
     pub(crate) pid: u32,
     /// It ended and only waits to be collected.
     pub(crate) zombie: bool,
+    /// Its parent.
+    pub(crate) parent: u32,
     /// Its process group.
     pub(crate) group: u32,
     /// Its process session.
     pub(crate) session: u32,
+    /// The process group that has its terminal. None: it has no terminal, or nobody has that.
+    pub(crate) foreground: Option<u32>,
     /// When it was started, in clock ticks since boot.
     pub(crate) start_time: u64,
 }
@@ -27,6 +39,45 @@ pub(crate) fn boot_id() -> io::Result<String> {
 /// A process. None: there is none of this number.
 pub(crate) fn stat(pid: u32) -> Option<Stat> {
     parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// A process and its name: the one it gave itself, else that of its file, 15 bytes at most. None: there is none of this
+/// number.
+pub(crate) fn named(pid: u32) -> Option<(Stat, String)> {
+    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = parse(pid, &text)?;
+    let begin = text.iter().position(|&byte| byte == b'(')? + 1;
+    let end = text.iter().rposition(|&byte| byte == b')')?;
+    let name = String::from_utf8_lossy(text.get(begin..end)?).into_owned();
+    Some((stat, name))
+}
+
+/// Arguments of a process, as far as they fit into a few KiB. They are what it says that they are.
+pub(crate) fn arguments(pid: u32) -> Vec<String> {
+    let mut text = Vec::new();
+    // One that is gone has none.
+    let read = fs::File::open(format!("/proc/{pid}/cmdline"))
+        .and_then(|file| file.take(ARGUMENTS_MAX).read_to_end(&mut text));
+    if read.is_err() {
+        return Vec::new();
+    }
+    let text = text.strip_suffix(b"\0").unwrap_or(&text);
+    let words = text.split(|&byte| byte == 0);
+    words
+        .map(|word| String::from_utf8_lossy(word).into_owned())
+        .collect()
+}
+
+/// Milliseconds since 1970 when a process was started that was at this time after boot. As exact as clock ticks are.
+pub(crate) fn started_ms(start_time: u64) -> i64 {
+    let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let up = up
+        .tv_sec
+        .saturating_mul(1000)
+        .saturating_add(up.tv_nsec / 1_000_000);
+    let after = start_time.saturating_mul(1000) / sys::clock_ticks();
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    now_ms().saturating_sub(up.saturating_sub(after).max(0))
 }
 
 /// All processes, as far as they can be seen.
@@ -44,9 +95,24 @@ fn parse(pid: u32, text: &[u8]) -> Option<Stat> {
     Some(Stat {
         pid,
         zombie: matches!(*fields.first()?, "Z" | "X"),
+        parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
+        // -1 stands for none, and 0 for one of another namespace.
+        foreground: fields.get(5)?.parse().ok().filter(|&group| group > 0),
         start_time: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// The process a group is known by, and its name: this one of it while it lives (none: the one it is named after), else the
+/// oldest that is left of a pipeline whose first program has ended.
+pub(crate) fn leader(group: u32, known: Option<u32>) -> Option<(Stat, String)> {
+    let lives = |found: &(Stat, String)| found.0.group == group && !found.0.zombie;
+    named(known.unwrap_or(group)).filter(lives).or_else(|| {
+        let all = all().ok()?;
+        let of_it = all.iter().filter(|stat| stat.group == group && !stat.zombie);
+        let oldest = of_it.min_by_key(|stat| (stat.start_time, stat.pid))?;
+        named(oldest.pid).filter(lives)
     })
 }
 
@@ -59,15 +125,27 @@ mod tests {
         let text = b"7 (a) Z 1 2 (3) R 1 70 71 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
         let stat = parse(7, text).unwrap();
         assert_eq!(
-            (stat.zombie, stat.group, stat.session, stat.start_time),
-            (false, 70, 71, 4242)
+            (
+                stat.zombie,
+                stat.parent,
+                stat.group,
+                stat.session,
+                stat.start_time
+            ),
+            (false, 1, 70, 71, 4242)
         );
+        assert_eq!(stat.foreground, None);
     }
 
     #[test]
     fn we_are_among_all() {
         let me = std::process::id();
         assert!(all().unwrap().iter().any(|stat| stat.pid == me && !stat.zombie));
+        let (stat, name) = named(me).unwrap();
+        assert!(stat.pid == me && !name.is_empty());
+        assert!(!arguments(me).is_empty() && arguments(0).is_empty());
+        let age = now_ms() - started_ms(stat.start_time);
+        assert!((-50..3_600_000).contains(&age), "{age}");
         assert_eq!(parse(1, b"junk"), None);
         assert_eq!(parse(1, b"1 (x) R 1"), None);
     }

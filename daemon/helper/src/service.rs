@@ -9,16 +9,19 @@ mod base;
 mod dial;
 mod error;
 mod exec;
+mod files;
 mod jobs;
 mod launch;
 mod locks;
 mod logs;
 mod pace;
 mod panes;
+mod programs;
 mod report;
 mod screen;
 mod sessions;
 mod settle;
+mod signs;
 mod syncs;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
@@ -30,10 +33,12 @@ use outlast_client::{
         DeleteSessionRequest, DeleteSessionResponse, DialRequest, DialResponse, ExecRequest, ExecResponse,
         ForgetSyncRequest, ForgetSyncResponse, GetFactsRequest, GetFactsResponse, ListJobsRequest,
         ListJobsResponse, ListSessionsRequest, ListSessionsResponse, ListenAgentRequest, ListenAgentResponse,
-        LookTargetRequest, LookTargetResponse, PingRequest, PingResponse, ReadLogRequest, ReadLogResponse,
-        RunJobRequest, RunJobResponse, SendSessionRequest, SendSessionResponse, StartSessionRequest,
-        StartSessionResponse, StopSessionRequest, StopSessionResponse, SyncTargetRequest, SyncTargetResponse,
-        WatchSessionRequest, WatchSessionResponse, helper_service_server::HelperService,
+        LookProgramRequest, LookProgramResponse, LookTargetRequest, LookTargetResponse, PingRequest,
+        PingResponse, ReadFileRequest, ReadFileResponse, ReadLogRequest, ReadLogResponse, ReplaceFileRequest,
+        ReplaceFileResponse, RunJobRequest, RunJobResponse, SendSessionRequest, SendSessionResponse,
+        StartSessionRequest, StartSessionResponse, StopSessionRequest, StopSessionResponse,
+        SyncTargetRequest, SyncTargetResponse, WatchSessionRequest, WatchSessionResponse,
+        helper_service_server::HelperService,
     },
     socket::private_dir,
 };
@@ -42,7 +47,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, Streaming};
 
-use self::{agent::Agent, locks::Locks, syncs::Targets};
+use self::{agent::Agent, locks::Locks, signs::Readings, syncs::Targets};
 use crate::{
     facts,
     login::Login,
@@ -96,6 +101,8 @@ struct Core {
     tmux: Arc<Tmux>,
     /// Held by id while something is done to a session in several steps.
     sessions: Locks,
+    /// How the screens of programs are read.
+    readings: Readings,
     /// Targets of syncs that are open.
     targets: Targets,
     login: Login,
@@ -134,6 +141,7 @@ impl Helper {
             watcher: Watcher::new()?,
             tmux,
             sessions: Locks::default(),
+            readings: Readings::default(),
             targets: Targets::default(),
             tasks,
             leaving,
@@ -219,6 +227,19 @@ impl HelperService for Helper {
         started.map(Response::new)
     }
 
+    async fn look_program(&self, request: Request<LookProgramRequest>) -> Reply<LookProgramResponse> {
+        let seen = programs::look(&self.core, request.into_inner()).await;
+        seen.map(Response::new)
+    }
+
+    async fn read_file(&self, request: Request<ReadFileRequest>) -> Reply<ReadFileResponse> {
+        files::read(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn replace_file(&self, request: Request<ReplaceFileRequest>) -> Reply<ReplaceFileResponse> {
+        files::replace(request.into_inner()).await.map(Response::new)
+    }
+
     async fn run_job(&self, request: Request<RunJobRequest>) -> Reply<Self::RunJobStream> {
         let started = jobs::run(self.core(), request.into_inner()).await;
         started.map(Response::new)
@@ -244,7 +265,7 @@ impl HelperService for Helper {
     }
 
     async fn watch_session(&self, request: Request<WatchSessionRequest>) -> Reply<Self::WatchSessionStream> {
-        sessions::watch(self.core(), &request.into_inner()).map(Response::new)
+        sessions::watch(self.core(), request.into_inner()).map(Response::new)
     }
 
     async fn list_sessions(&self, _: Request<ListSessionsRequest>) -> Reply<ListSessionsResponse> {

@@ -341,6 +341,17 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
         .collect()
 }
 
+/// Clock ticks in a second, in which `/proc` counts.
+pub(crate) fn clock_ticks() -> u64 {
+    // SAFETY: it takes a number and returns one.
+    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    // Never anything but 100 on the machines this runs on.
+    u64::try_from(ticks)
+        .ok()
+        .filter(|&ticks| ticks > 0)
+        .unwrap_or(100)
+}
+
 /// What the password database says of this user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct User {

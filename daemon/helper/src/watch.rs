@@ -41,8 +41,8 @@ pub struct Watch {
     shared: Arc<Shared>,
     number: i32,
     /// Kept, so that a directory that is removed wakes once and then never again.
-    wake: watch::Sender<()>,
-    woken: watch::Receiver<()>,
+    wake: Wake,
+    woken: watch::Receiver<u64>,
 }
 
 #[derive(Debug)]
@@ -58,7 +58,21 @@ type Table = HashMap<i32, Watched>;
 #[derive(Debug)]
 struct Watched {
     users: usize,
-    wake: watch::Sender<()>,
+    wake: Wake,
+}
+
+/// Wakes all who wait for a directory, and counts the wakes that were not for output alone.
+#[derive(Debug, Clone)]
+struct Wake(watch::Sender<u64>);
+
+impl Wake {
+    fn for_output(&self) {
+        self.0.send_modify(|_count| {});
+    }
+
+    fn for_news(&self) {
+        self.0.send_modify(|count| *count += 1);
+    }
 }
 
 impl Watcher {
@@ -104,10 +118,10 @@ impl Watcher {
             inotify::add_watch(&self.shared.inotify, dir, flags).map_err(|error| refused(dir, error))?;
         let watched = table.entry(number).or_insert_with(|| Watched {
             users: 0,
-            wake: watch::Sender::new(()),
+            wake: Wake(watch::Sender::new(0)),
         });
         watched.users += 1;
-        let (wake, woken) = (watched.wake.clone(), watched.wake.subscribe());
+        let (wake, woken) = (watched.wake.clone(), watched.wake.0.subscribe());
         Ok(Watch {
             shared: Arc::clone(&self.shared),
             number,
@@ -119,11 +133,18 @@ impl Watcher {
 
 impl Watch {
     /// Returns when something relevant happened since the last call, or since the watch was made: more log, a new
-    /// report or status, a supervisor or pane that went away, or the end of the directory (once). Several happenings
+    /// report, status or sign of what a session does, a supervisor or pane that went away, or the end of the directory (once). Several happenings
     /// can be one wake, and a wake can be for nothing; none is ever lost. Dropping the future loses nothing either.
     pub async fn changed(&mut self) {
         // It cannot fail: the sender is kept beside it.
         let _ = self.woken.changed().await;
+    }
+
+    /// How many wakes there were so far that were for more than output. While this stays as it is, everything in the
+    /// directory but log and index does; to be asked before it is read.
+    #[must_use]
+    pub fn news(&self) -> u64 {
+        *self.wake.0.borrow()
     }
 }
 
@@ -133,7 +154,7 @@ impl Drop for Watch {
         let Some(watched) = table.get_mut(&self.number) else {
             return;
         };
-        if !watched.wake.same_channel(&self.wake) {
+        if !watched.wake.0.same_channel(&self.wake.0) {
             return;
         }
         watched.users -= 1;
@@ -186,7 +207,7 @@ fn drain(inotify: &OwnedFd, table: &Mutex<Table>) -> io::Result<()> {
         let mut table = lock(table);
         if kind.contains(ReadFlags::QUEUE_OVERFLOW) {
             for watched in table.values() {
-                watched.wake.send_replace(());
+                watched.wake.for_news();
             }
             continue;
         }
@@ -196,26 +217,29 @@ fn drain(inotify: &OwnedFd, table: &Mutex<Table>) -> io::Result<()> {
         let name = event.file_name().map_or(&b""[..], std::ffi::CStr::to_bytes);
         if kind.contains(ReadFlags::CLOSE_WRITE) {
             if name == b"lock" {
-                watched.wake.send_replace(());
+                watched.wake.for_news();
                 tokio::spawn(look_again(watched.wake.clone()));
             }
         } else if kind.contains(ReadFlags::DELETE) {
             // The end of the directory itself is told only when nobody has a file of it open any more, and a supervisor
             // has for as long as it lives.
             if matches!(name, b"lock" | b"report") {
-                watched.wake.send_replace(());
+                watched.wake.for_news();
                 tokio::spawn(look_again(watched.wake.clone()));
             }
         } else if kind.contains(ReadFlags::MODIFY) {
             if name == b"index" {
-                watched.wake.send_replace(());
+                watched.wake.for_output();
             }
         } else if kind.contains(ReadFlags::MOVED_TO) {
-            if matches!(name, b"report" | b"status" | b"spec") {
-                watched.wake.send_replace(());
+            if matches!(
+                name,
+                b"report" | b"status" | b"spec" | b"activity" | b"terminal" | b"answered"
+            ) {
+                watched.wake.for_news();
             }
         } else if kind.intersects(ReadFlags::IGNORED | ReadFlags::DELETE_SELF | ReadFlags::UNMOUNT) {
-            watched.wake.send_replace(());
+            watched.wake.for_news();
             if kind.contains(ReadFlags::IGNORED) {
                 table.remove(&event.wd());
             }
@@ -223,12 +247,12 @@ fn drain(inotify: &OwnedFd, table: &Mutex<Table>) -> io::Result<()> {
     }
 }
 
-async fn look_again(wake: watch::Sender<()>) {
+async fn look_again(wake: Wake) {
     for after in LOOK_AGAIN {
-        if wake.receiver_count() == 0 {
+        if wake.0.receiver_count() == 0 {
             return;
         }
         tokio::time::sleep(after).await;
-        wake.send_replace(());
+        wake.for_news();
     }
 }

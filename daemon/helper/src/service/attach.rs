@@ -17,6 +17,7 @@ use super::{
     Answers, Core,
     error::{broken, check_id, failed, no_screen, not_found, tmux, usage},
     settle::{settle, tmux_name},
+    signs::answered::{self, Typing},
 };
 use crate::{
     pty::{self, Pty, Size},
@@ -65,6 +66,7 @@ pub(super) async fn attach(
     let (sender, receiver) = mpsc::channel(QUEUE);
     let attachment = Attachment {
         core,
+        types: !start.read_only,
         id: start.id,
         dir,
         pty: Arc::new(pty),
@@ -103,6 +105,8 @@ struct Attachment {
     core: Arc<Core>,
     id: String,
     dir: Dir,
+    /// What is typed there reaches the program.
+    types: bool,
     pty: Arc<Pty>,
     child: Child,
 }
@@ -121,7 +125,8 @@ impl Attachment {
     async fn run(mut self, input: Streaming<AttachSessionRequest>, watch: Watch, to: Sender) {
         let showing = tokio::spawn(show(Arc::clone(&self.pty), to.clone()));
         let (detach, mut detached) = mpsc::channel(1);
-        let typing = tokio::spawn(handle(input, Arc::clone(&self.pty), detach));
+        let answers = self.types.then(|| self.dir.clone());
+        let typing = tokio::spawn(handle(input, Arc::clone(&self.pty), answers, detach));
         tokio::pin!(showing);
         let over = tokio::select! {
             _ = &mut showing => Over::Closed,
@@ -220,11 +225,21 @@ async fn show(pty: Arc<Pty>, to: Sender) {
     }
 }
 
-/// Handles what the viewer sends, until it leaves. When the stream breaks, the sender is dropped without a word.
-async fn handle(mut input: Streaming<AttachSessionRequest>, pty: Arc<Pty>, detach: mpsc::Sender<()>) {
+/// Handles what the viewer sends, until it leaves. When the stream breaks, the sender is dropped without a word. Answers
+/// are noted in this directory.
+async fn handle(
+    mut input: Streaming<AttachSessionRequest>,
+    pty: Arc<Pty>,
+    answers: Option<Dir>,
+    detach: mpsc::Sender<()>,
+) {
+    let mut typing = Typing::default();
     while let Ok(Some(request)) = input.message().await {
         match request.event {
             Some(attach_session_request::Event::Input(bytes)) => {
+                if let Some(dir) = answers.as_ref().filter(|_| typing.answers(&bytes)) {
+                    answered::mark(dir);
+                }
                 // When the tmux client is gone, that is noticed where its output is read.
                 let _ = pty.master.write_all(&bytes).await;
             }

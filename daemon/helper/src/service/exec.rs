@@ -21,6 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
+pub(super) use self::start::program;
 use self::{
     hold::Hold,
     start::{Input, Output, Running},
@@ -82,7 +83,7 @@ async fn say(to: &Sender, event: exec_response::Event) -> bool {
 /// Runs it to its end. None: nobody listens any more.
 async fn run(core: &Core, start: ExecStart, input: Streaming<ExecRequest>, to: &Sender) -> Option<Outcome> {
     let program = tokio::select! {
-        program = start::program(core, &start) => program,
+        program = program(core, &start) => program,
         () = to.closed() => return None,
     };
     let running = match &start.terminal {

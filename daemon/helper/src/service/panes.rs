@@ -155,7 +155,7 @@ fn commands(
         "pipe-pane".as_bytes(),
         b"-t",
         target.as_bytes(),
-        &logger(core, dir),
+        &logger(core, dir, request.run),
     ])
 }
 
@@ -181,12 +181,14 @@ fn words(command: &[&str], core: &Core, dir: &Dir, request: &StartSessionRequest
 
 /// The line by which tmux starts the logger: a format and a time format first, then the shell's. Nothing of a user's
 /// stands in it but the names of their directories.
-fn logger(core: &Core, dir: &Dir) -> Vec<u8> {
+fn logger(core: &Core, dir: &Dir, run: u32) -> Vec<u8> {
     let mut line = b"exec ".to_vec();
     for word in [
         core.config.helper_program.as_os_str().as_bytes(),
         b"log",
         dir.path().as_os_str().as_bytes(),
+        b"--run",
+        run.to_string().as_bytes(),
     ] {
         line.push(b'\'');
         for &byte in word {

@@ -12,6 +12,7 @@ use super::{
     Core,
     error::{check_id, failed, no_screen, not_found, tmux, usage, wrong_state},
     settle::{pane, tmux_name},
+    signs::answered,
 };
 use crate::{
     spool::{Dir, State},
@@ -193,6 +194,7 @@ async fn send_to(
         return Err(no_screen(id));
     };
     let log_offset = dir.log_len();
+    let answered_ms = answered::mark(dir);
     let mut typist = Typist {
         client,
         target: pane(id),
@@ -200,7 +202,10 @@ async fn send_to(
     };
     let typed = typist.type_all(request).await;
     match typed {
-        Ok(()) => Ok(SendSessionResponse { log_offset }),
+        Ok(()) => Ok(SendSessionResponse {
+            log_offset,
+            answered_ms,
+        }),
         Err(Error::Refused(text)) if text.contains("can't find") => Err(no_screen(id)),
         Err(other) => Err(tmux(other)),
     }

@@ -1,10 +1,10 @@
 //! Sessions: watched, listed, stopped and removed. How their programs are comes from their directories alone; tmux is
-//! asked whether there is a screen and who looks at it.
+//! asked whether there is a screen and who looks at it. What their programs do is read by [`Observer`].
 
 use std::{sync::Arc, time::Duration};
 
 use outlast_client::helper_v1::{
-    DeleteSessionRequest, DeleteSessionResponse, ListSessionsResponse, SpoolState, StopSessionRequest,
+    DeleteSessionRequest, DeleteSessionResponse, ListSessionsResponse, Signs, SpoolState, StopSessionRequest,
     StopSessionResponse, WatchSessionRequest, WatchSessionResponse,
 };
 use tokio::{
@@ -21,6 +21,7 @@ use super::{
     pace::Pace,
     report,
     settle::{self, tmux_name},
+    signs::{self, Observer},
 };
 use crate::{
     spool::{Dir, State},
@@ -42,16 +43,16 @@ const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// Streams how a session is.
 pub(super) fn watch(
     core: Arc<Core>,
-    request: &WatchSessionRequest,
+    request: WatchSessionRequest,
 ) -> Result<Answers<WatchSessionResponse>, Status> {
     check_id(&request.id)?;
-    let (id, dir) = (request.id.clone(), core.root.session(&request.id));
+    let dir = core.root.session(&request.id);
     if !dir.exists() {
-        return Err(not_found("session", &id));
+        return Err(not_found("session", &request.id));
     }
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
-        if let Err(status) = report(&core, &id, &dir, &sender).await {
+        if let Err(status) = report(&core, &request, &dir, &sender).await {
             // Who left does not hear it.
             let _ = sender.send(Err(status)).await;
         }
@@ -61,10 +62,11 @@ pub(super) fn watch(
 
 async fn report(
     core: &Core,
-    id: &str,
+    request: &WatchSessionRequest,
     dir: &Dir,
     to: &mpsc::Sender<Result<WatchSessionResponse, Status>>,
 ) -> Result<(), Status> {
+    let id = &request.id;
     let mut watch = core.watcher.watch(dir.path()).map_err(|error| failed(&error))?;
     let mut view = core.tmux.view();
     // So that the view is true. Where tmux cannot be reached it says so.
@@ -74,31 +76,33 @@ async fn report(
     let name = tmux_name(id);
     let mut last: Option<(WatchSessionResponse, Instant)> = None;
     let mut settled: Option<State> = None;
+    let mut known: Option<(State, u64)> = None;
+    let mut observer = Observer::new(core, id, dir, request);
     let mut pace = Pace::new();
     while dir.exists() {
-        let mut state = dir.state(None).map_err(|error| failed(&error))?;
-        if settled.as_ref() != Some(&state) {
-            match &state {
-                State::Ended(..) => {
-                    state = settle::settle(core, id, dir, state).await?;
-                    settled = Some(state.clone());
-                }
-                State::Lost { .. } => {
-                    report::reap(dir, &state).await;
-                    settled = Some(state.clone());
-                }
-                State::Fresh | State::Starting | State::Running(_) => {}
+        let news = watch.news();
+        // Output alone does not change how it is.
+        let before = known.take().filter(|(_, before)| *before == news);
+        let only_output = before.is_some();
+        let state = match before {
+            Some((state, _)) => state,
+            None => {
+                let state = dir.state(None).map_err(|error| failed(&error))?;
+                settle(core, id, dir, state, &mut settled).await?
             }
-        }
-        let now = response(dir, &state, &view.borrow_and_update(), &name);
-        let later = match &last {
-            Some((before, _)) if *before == now => {
+        };
+        let mut now = response(dir, &state, &view.borrow_and_update(), &name);
+        now.signs = observe(&mut observer, &state, &now, !only_output);
+        known = Some((state, news));
+        let changed = last.as_ref().map(|(before, at)| (change(before, &now), *at));
+        let later = match changed {
+            Some((Change::None, _)) => {
                 pace.fruitless().await;
                 None
             }
-            Some((before, at)) if only_output(before, &now) && at.elapsed() < OUTPUT_EVERY => {
+            Some((Change::Output, at)) if at.elapsed() < OUTPUT_EVERY => {
                 pace.fruitless().await;
-                Some(*at + OUTPUT_EVERY)
+                Some(at + OUTPUT_EVERY)
             }
             _ => {
                 if to.send(Ok(now.clone())).await.is_err() {
@@ -111,11 +115,47 @@ async fn report(
         tokio::select! {
             () = watch.changed() => {}
             changed = view.changed() => if changed.is_err() { return Ok(()) },
+            () = observer.due() => {}
             () = sleep_until(later.unwrap_or_else(Instant::now)), if later.is_some() => {}
             () = to.closed() => return Ok(()),
         }
     }
     Ok(())
+}
+
+/// Does what an end asks for, once for each, and answers how it is then.
+async fn settle(
+    core: &Core,
+    id: &str,
+    dir: &Dir,
+    mut state: State,
+    settled: &mut Option<State>,
+) -> Result<State, Status> {
+    if settled.as_ref() == Some(&state) {
+        return Ok(state);
+    }
+    match &state {
+        State::Ended(..) => state = settle::settle(core, id, dir, state).await?,
+        State::Lost { .. } => report::reap(dir, &state).await,
+        State::Fresh | State::Starting | State::Running(_) => return Ok(state),
+    }
+    *settled = Some(state.clone());
+    Ok(state)
+}
+
+/// What its present run shows, if one runs.
+fn observe(
+    observer: &mut Observer<'_>,
+    state: &State,
+    now: &WatchSessionResponse,
+    news: bool,
+) -> Option<Signs> {
+    let State::Running(report) = state else {
+        observer.forget();
+        return None;
+    };
+    let log_bytes = now.state.as_ref().map_or(0, |state| state.log_bytes);
+    Some(observer.see(report, (log_bytes, now.last_output_ms), news))
 }
 
 fn response(dir: &Dir, state: &State, view: &View, name: &str) -> WatchSessionResponse {
@@ -130,20 +170,56 @@ fn response(dir: &Dir, state: &State, view: &View, name: &str) -> WatchSessionRe
         in_tmux: attached.is_some(),
         attached: attached.unwrap_or_default(),
         last_output_ms: report::last_output_ms(dir),
+        signs: None,
     }
 }
 
-/// Whether there was output and nothing else.
-fn only_output(before: &WatchSessionResponse, now: &WatchSessionResponse) -> bool {
-    let silent = |response: &WatchSessionResponse| WatchSessionResponse {
-        last_output_ms: 0,
-        state: response.state.clone().map(|state| SpoolState {
-            log_bytes: 0,
-            ..state
-        }),
-        ..*response
+/// How two responses differ. Nothing is copied for it: this is asked for every piece of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Change {
+    /// Not at all, but for the time.
+    None,
+    /// There was output, and what goes with it.
+    Output,
+    /// In something else.
+    Other,
+}
+
+fn change(before: &WatchSessionResponse, now: &WatchSessionResponse) -> Change {
+    let WatchSessionResponse {
+        state,
+        in_tmux,
+        attached,
+        last_output_ms,
+        signs,
+    } = before;
+    let same_state = match (state, &now.state) {
+        (Some(before), Some(now)) => {
+            let SpoolState {
+                alive,
+                started,
+                ended,
+                lost,
+                log_bytes: _,
+            } = before;
+            (alive, started, ended, lost) == (&now.alive, &now.started, &now.ended, &now.lost)
+        }
+        (before, now) => before == now,
     };
-    silent(before) == silent(now)
+    let same_view = (in_tmux, attached) == (&now.in_tmux, &now.attached);
+    let signs = match (signs, &now.signs) {
+        (Some(before), Some(now)) => signs::change(before, now),
+        (None, None) => Change::None,
+        _ => Change::Other,
+    };
+    let log_bytes = |state: &Option<SpoolState>| state.as_ref().map(|state| state.log_bytes);
+    if !same_state || !same_view || signs == Change::Other {
+        Change::Other
+    } else if *last_output_ms != now.last_output_ms || log_bytes(state) != log_bytes(&now.state) {
+        Change::Output
+    } else {
+        signs
+    }
 }
 
 /// All sessions.

@@ -46,21 +46,8 @@ pub(crate) struct Control {
 impl Control {
     /// Makes the FIFO, or takes the one of an earlier run. Whoever holds the lock does this, before its report.
     pub(crate) fn open(dir: &Dir, name: &str) -> io::Result<Self> {
-        Self::make(dir, name)?;
-        let path = dir.file(name);
-        let failed = |error: io::Error| at("opening the FIFO", &path, &error);
-        // Open for writing as well, so that it never reads as ended when a sender closes.
-        let fifo = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32)
-            .open(&path)
-            .map_err(failed)?;
-        if !fifo.metadata().map_err(failed)?.file_type().is_fifo() {
-            return Err(failed(io::Error::other("there is something else of that name")));
-        }
         Ok(Self {
-            fifo,
+            fifo: open_fifo(dir, name)?,
             line: Vec::new(),
         })
     }
@@ -132,6 +119,24 @@ impl AsFd for Control {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fifo.as_fd()
     }
+}
+
+/// Opens a FIFO to be read from, which is made when it is not there.
+pub(crate) fn open_fifo(dir: &Dir, name: &str) -> io::Result<File> {
+    Control::make(dir, name)?;
+    let path = dir.file(name);
+    let failed = |error: io::Error| at("opening the FIFO", &path, &error);
+    // Open for writing as well, so that it never reads as ended when a sender closes.
+    let fifo = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags((OFlags::NONBLOCK | OFlags::NOFOLLOW).bits() as i32)
+        .open(&path)
+        .map_err(failed)?;
+    if !fifo.metadata().map_err(failed)?.file_type().is_fifo() {
+        return Err(failed(io::Error::other("there is something else of that name")));
+    }
+    Ok(fifo)
 }
 
 fn parse(line: &[u8]) -> Option<Duration> {

@@ -12,6 +12,8 @@
 //! | `lock` | held with `flock` for as long as the supervisor or pane lives |
 //! | `control` | a FIFO that takes requests to end |
 //! | `log-control` | a FIFO that tells the logger beside a pane that all was said; there until that one ended |
+//! | `reports` | a FIFO in which what runs in a session says what it does; there while it runs |
+//! | `activity`, `terminal`, `answered` | what a session shows of what it does, JSON, by temp + rename; see [`Activity`], [`Terminal`], [`Answered`] |
 //!
 //! Syncs have directories of another kind, of which the module `target` tells.
 //!
@@ -26,14 +28,16 @@ mod reader;
 mod reap;
 mod records;
 mod root;
+mod signs;
 mod state;
 mod tail;
 mod writer;
 
 pub(crate) use self::{
-    control::{CONTROL, Control, LOG_CONTROL, Sent},
+    control::{CONTROL, Control, LOG_CONTROL, Sent, open_fifo},
     lock::Lock,
     reap::{Family, Waited},
+    signs::{ACTIVITY, Kept, TERMINAL},
 };
 pub use self::{
     copy::LogCopy,
@@ -43,6 +47,7 @@ pub use self::{
     reap::reap_lost,
     records::{Base, Kind, Report, SPOOL_VERSION, Spec, Status},
     root::{Root, is_id},
+    signs::{Activity, Answered, Doing, Holder, Terminal},
     state::{HOST_REBOOTED, SUPERVISOR_KILLED, State},
     tail::last_lines_offset,
     writer::LogWriter,

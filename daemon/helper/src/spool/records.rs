@@ -66,6 +66,12 @@ pub struct Spec {
     /// Milliseconds since 1970 when it was made.
     #[serde(default)]
     pub created_at_ms: i64,
+    /// Name of the template a session was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// Name of the provider whose program a session runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
 }
 
 /// The file `report`: who runs it. Written before the program is started and again when its process is known, which is

@@ -107,6 +107,8 @@ impl Bench {
             timeout_ms: None,
             log_max_bytes: None,
             created_at_ms: 0,
+            template: None,
+            provider: None,
         };
         Self { temp, dir, spec }
     }

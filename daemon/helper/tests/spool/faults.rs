@@ -98,6 +98,7 @@ fn the_logger_of_a_pane_appends_and_reads_on_when_the_disk_is_full() {
         command
             .arg("log")
             .arg(bench.dir.path())
+            .args(["--run", "1"])
             .stdin(std::process::Stdio::piped());
         command.spawn().unwrap()
     };

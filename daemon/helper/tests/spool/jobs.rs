@@ -424,7 +424,8 @@ fn usage_is_one_line_and_2() {
         &["supervise"],
         &["pane", "d"],
         &["pane", "d", "--run", "0"],
-        &["log", "a", "b"],
+        &["log", "a"],
+        &["log", "a", "--run", "1", "--restart-command"],
     ] {
         let output = Command::new(HELPER).args(args).output().unwrap();
         assert_eq!(

@@ -38,9 +38,14 @@ async fn whatever_matters_wakes_and_nothing_else() {
     let mut elsewhere = watcher.watch(other.path()).unwrap();
     LogWriter::new(&one, None).write(Stream::Stdout, b"x");
     wakes(&mut watch).await;
-    for name in ["report", "status"] {
+    assert_eq!(watch.news(), 0, "output alone is no news");
+    for (number, name) in ["report", "status", "activity", "terminal", "answered"]
+        .into_iter()
+        .enumerate()
+    {
         replace(&one, name);
         wakes(&mut watch).await;
+        assert_eq!(watch.news(), number as u64 + 1);
     }
     // Events come in order, so once the last of these has woken, the ones before were seen and meant nothing.
     for noise in ["log", "control", "temp"] {

@@ -395,7 +395,10 @@ impl Bed {
     }
 
     pub async fn watch(&mut self, id: &str) -> Watching {
-        let request = WatchSessionRequest { id: id.to_owned() };
+        let request = WatchSessionRequest {
+            id: id.to_owned(),
+            ..WatchSessionRequest::default()
+        };
         Watching(self.client.watch_session(request).await.unwrap().into_inner())
     }
 

@@ -107,13 +107,7 @@ fn check(text: &str) {
     for name in ["USER", "LOGNAME"] {
         assert!(!vars[name].is_empty(), "{text}");
     }
-    for name in [
-        "SSH_CONNECTION",
-        "SSH_TTY",
-        "OUTLAST_SOCKET",
-        "OUTLAST_HELPER",
-        "TMUX_TMPDIR",
-    ] {
+    for name in ["SSH_CONNECTION", "SSH_TTY", "OUTLAST_SOCKET", "TMUX_TMPDIR"] {
         assert_eq!(vars.get(name), None, "{text}");
     }
 }
@@ -126,10 +120,13 @@ async fn a_login_environment_is_put_under_the_own_one(bed: Bed) {
     let done = exec(&mut bed, "env; pwd").await;
     let text = String::from_utf8(done.stdout).unwrap();
     check(&text);
+    // What only sessions have.
+    assert_eq!(variables(&text).get("OUTLAST_HELPER"), None);
     let spec_of_job = spec("job", "env");
     let (log, outcome) = job(&mut bed, &spec_of_job).await;
     assert_eq!(outcome.exit_code, Some(0));
     check(&log);
+    assert_eq!(variables(&log).get("OUTLAST_HELPER"), None);
     assert_eq!(variables(&log)["OVER"], "spec");
     assert!(!log.contains("TMUX"), "{log}");
 
@@ -160,6 +157,7 @@ async fn a_login_environment_is_put_under_the_own_one(bed: Bed) {
         bed.ended(id).await;
         let kept: Value = serde_json::from_slice(&std::fs::read(dir.path().join("spec")).unwrap()).unwrap();
         assert_eq!((kept.get("base"), &kept["env"]["LATE"]), (None, &json!("yes")));
+        assert_eq!(kept["env"].get("OUTLAST_HELPER"), None);
     }
     assert_eq!(login_problem(&mut bed).await, None);
 }

@@ -19,6 +19,7 @@ mod leaving;
 mod login;
 mod screen;
 mod sessions;
+mod signs;
 mod starting;
 mod terminal;
 

@@ -253,7 +253,10 @@ async fn a_deleted_session_leaves_nothing(mut bed: Bed) {
     // The stream ends with the session.
     while watching.0.message().await.unwrap().is_some() {}
     bed.client.delete_session(delete).await.unwrap();
-    let watch = WatchSessionRequest { id: id.clone() };
+    let watch = WatchSessionRequest {
+        id: id.clone(),
+        ..WatchSessionRequest::default()
+    };
     assert_eq!(
         error(&bed.client.watch_session(watch).await.unwrap_err()).0,
         ErrorKind::NotFound

@@ -98,7 +98,7 @@ pub(super) fn size(size: Option<proto::Size>) -> Option<Size> {
 }
 
 /// What is to be run. Waits for the login environment where that is asked for.
-pub(super) async fn program(core: &Core, start: &ExecStart) -> Program {
+pub(in crate::service) async fn program(core: &Core, start: &ExecStart) -> Program {
     let shell = start.command.is_empty();
     let mut env = match (start.login, shell) {
         // It makes the login environment by itself.

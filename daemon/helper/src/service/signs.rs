@@ -1,0 +1,480 @@
+//! What a session shows of what it does, put together from what its pane, its logger and helpers wrote down, from `/proc`
+//! and, for programs with rules for it, from the screen.
+//!
+//! It says what was seen and judges nothing. It looks when something happened in the directory and once the output has
+//! paused, and while nothing happens not at all. Screens of programs without rules are never looked at.
+
+pub(super) mod answered;
+mod foreground;
+mod names;
+mod readings;
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use outlast_client::helper_v1::{
+    self, CaptureSessionRequest, ForegroundSign, ReportSign, ScreenSign, Signs, TerminalSigns,
+    WatchSessionRequest,
+};
+use tokio::time::{Instant, sleep_until};
+
+pub(super) use self::readings::Readings;
+use self::{foreground::Foreground, readings::Reading};
+use super::{Core, screen, sessions::Change};
+use crate::{
+    proc,
+    spool::{Activity, Dir, Doing, Holder, Report, Terminal, now_ms},
+};
+
+/// How long output has to rest until what it led to is looked at.
+const PAUSE: Duration = Duration::from_millis(150);
+
+/// Time between two looks at who has the terminal, while output goes on.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Time between two looks at the screen, while output goes on.
+const SCREEN_EVERY: Duration = Duration::from_secs(2);
+
+/// How long after an answer the screen is not looked at: it still shows the question, and its echo.
+const ANSWER_SETTLES: Duration = Duration::from_millis(500);
+
+/// Puts together the signs of one session.
+pub(super) struct Observer<'a> {
+    core: &'a Core,
+    id: &'a str,
+    dir: &'a Dir,
+    readings: Arc<[Reading]>,
+    /// Name of the reading for the session's own program; empty: as its name says.
+    own_reading: String,
+    /// The run that all below is of.
+    run: u32,
+    activity: Option<Activity>,
+    orphaned: bool,
+    terminal: Option<Terminal>,
+    answered_ms: i64,
+    foreground: Foreground,
+    /// When who has the terminal was looked at.
+    looked_at: Option<Instant>,
+    /// Length of the log and time of the last output.
+    output: (u64, i64),
+    /// When the output will have paused.
+    pauses_at: Option<Instant>,
+    /// Which reading is for who has the terminal.
+    reading: Option<usize>,
+    screen: Option<ScreenSign>,
+    /// Since when the screen may be another than the one that was looked at.
+    unseen: Option<Instant>,
+    /// Not looked at before then.
+    hold_until: Option<Instant>,
+    looking: Option<Pin<Box<dyn Future<Output = Looked> + Send + 'a>>>,
+}
+
+/// A look at the screen.
+struct Looked {
+    /// Milliseconds since 1970 when it began.
+    at_ms: i64,
+    /// What is there. None: there is no screen.
+    screen: Option<String>,
+}
+
+impl<'a> Observer<'a> {
+    /// Of a session of which nothing was seen yet.
+    pub(super) fn new(core: &'a Core, id: &'a str, dir: &'a Dir, request: &WatchSessionRequest) -> Self {
+        Self {
+            core,
+            id,
+            dir,
+            readings: core.readings.compile(&request.readings),
+            own_reading: request.own_reading.clone(),
+            run: 0,
+            activity: None,
+            orphaned: false,
+            terminal: None,
+            answered_ms: 0,
+            foreground: Foreground::default(),
+            looked_at: None,
+            output: (0, 0),
+            pauses_at: None,
+            reading: None,
+            screen: None,
+            unseen: None,
+            hold_until: None,
+            looking: None,
+        }
+    }
+
+    /// What the run of this report shows. To be called after every wake, with how much output there is and when the last
+    /// of it came. `news`: there may be more than output.
+    pub(super) fn see(&mut self, report: &Report, output: (u64, i64), news: bool) -> Signs {
+        let now = Instant::now();
+        let new_run = report.run != self.run;
+        if new_run {
+            self.forget();
+            self.run = report.run;
+        }
+        if news || new_run {
+            self.read(report);
+        }
+        if output != self.output {
+            self.output = output;
+            self.pauses_at = Some(now + PAUSE);
+            self.unseen.get_or_insert(now);
+        }
+        let paused = self.pauses_at.is_some_and(|at| at <= now);
+        if paused {
+            self.pauses_at = None;
+        }
+        let looked_lately = self.looked_at.is_some_and(|at| now < at + LOOK_EVERY);
+        if news || paused || !looked_lately {
+            self.look(report);
+            self.looked_at = Some(now);
+            if self.foreground.is_coming() {
+                // Nothing tells when it begins.
+                self.pauses_at.get_or_insert(now + PAUSE);
+            }
+        }
+        if self.screen_due().is_some_and(|due| due <= now) {
+            self.look_at_screen();
+        }
+        self.signs()
+    }
+
+    /// Forgets what it saw: nothing runs.
+    pub(super) fn forget(&mut self) {
+        (self.run, self.activity, self.terminal) = (0, None, None);
+        (self.orphaned, self.answered_ms) = (false, 0);
+        (self.foreground, self.looked_at, self.pauses_at) = (Foreground::default(), None, None);
+        (self.reading, self.screen, self.unseen) = (None, None, None);
+        (self.hold_until, self.looking) = (None, None);
+    }
+
+    /// Waits until it is to be called again without anything having happened in the directory. Dropping the future loses
+    /// nothing.
+    pub(super) async fn due(&mut self) {
+        let due = self.pauses_at.into_iter().chain(self.screen_due()).min();
+        let wait = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        let look = async {
+            match &mut self.looking {
+                Some(looking) => looking.await,
+                None => std::future::pending().await,
+            }
+        };
+        let looked = tokio::select! {
+            looked = look => looked,
+            () = wait => return,
+        };
+        self.looking = None;
+        self.judge(looked);
+    }
+
+    /// Reads what others wrote down. What cannot be read is as if it were not there.
+    fn read(&mut self, report: &Report) {
+        let of_run = |run: u32| run == report.run;
+        let activity = self.dir.read_activity().ok().flatten();
+        self.activity = activity.filter(|activity| of_run(activity.run));
+        let terminal = self.dir.read_terminal().ok().flatten();
+        let terminal = terminal.filter(|terminal| of_run(terminal.run));
+        let title = |terminal: &Option<Terminal>| terminal.as_ref().map(|terminal| terminal.title.clone());
+        if title(&terminal) != title(&self.terminal) {
+            // It may come after the output that it came with.
+            self.unseen.get_or_insert_with(Instant::now);
+        }
+        self.terminal = terminal;
+        let answered = self.dir.read_answered().ok().flatten();
+        let answered_ms = answered
+            .map(|answered| answered.at_ms)
+            .filter(|&at| report.started_at_ms.is_some_and(|started| at >= started))
+            .unwrap_or_default();
+        if answered_ms != self.answered_ms {
+            self.answered_ms = answered_ms;
+            let age = u64::try_from(now_ms().saturating_sub(answered_ms)).unwrap_or_default();
+            let left = ANSWER_SETTLES.saturating_sub(Duration::from_millis(age));
+            self.hold_until = Some(Instant::now() + left);
+            // The question may still stand there, without a word.
+            self.unseen.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Looks which processes there are.
+    fn look(&mut self, report: &Report) {
+        let holder = self.activity.as_ref().and_then(|activity| activity.holder);
+        self.orphaned = holder.is_some_and(is_gone);
+        let program = report.pid.unwrap_or_default();
+        self.foreground.look(report.supervisor_pid, program);
+        let reading = self.find_reading();
+        if reading != self.reading {
+            self.reading = reading;
+            (self.screen, self.looking) = (None, None);
+            self.unseen = Some(Instant::now());
+        }
+    }
+
+    /// The reading for who has the terminal.
+    fn find_reading(&self) -> Option<usize> {
+        let holds = self.foreground.holds()?;
+        let of_own = self.readings.iter().position(|reading| {
+            holds.own && !self.own_reading.is_empty() && reading.name == self.own_reading
+        });
+        let by_name = || {
+            self.readings
+                .iter()
+                .position(|reading| reading.is_for(&holds.name.program))
+        };
+        of_own.or_else(by_name)
+    }
+
+    /// The reading for who has the terminal, if it has rules.
+    fn rules(&self) -> Option<&Reading> {
+        self.readings
+            .get(self.reading?)
+            .filter(|reading| reading.has_rules())
+    }
+
+    /// When the screen is to be looked at. None: not for what is known now.
+    fn screen_due(&self) -> Option<Instant> {
+        let unseen = self
+            .unseen
+            .filter(|_| self.looking.is_none() && self.rules().is_some())?;
+        let due = self
+            .pauses_at
+            .map_or(unseen, |pause| pause.min(unseen + SCREEN_EVERY));
+        Some(self.hold_until.map_or(due, |hold| due.max(hold)))
+    }
+
+    /// Begins to look at the screen.
+    fn look_at_screen(&mut self) {
+        self.unseen = None;
+        let wanted = self.rules().is_some_and(Reading::reads_screen);
+        let (core, id) = (self.core, self.id);
+        self.looking = Some(Box::pin(async move {
+            let at_ms = now_ms();
+            if !wanted {
+                let screen = Some(String::new());
+                return Looked { at_ms, screen };
+            }
+            let request = CaptureSessionRequest {
+                id: id.to_owned(),
+                ..CaptureSessionRequest::default()
+            };
+            let screen = screen::capture(core, &request).await.ok();
+            let screen = screen.map(|shown| String::from_utf8_lossy(&shown.screen).into_owned());
+            Looked { at_ms, screen }
+        }));
+    }
+
+    /// Reads what a look showed.
+    fn judge(&mut self, looked: Looked) {
+        let title = self.terminal.as_ref().map_or("", |terminal| &terminal.title);
+        let fits = self.rules().zip(looked.screen);
+        let fits = fits.and_then(|(reading, screen)| reading.look(&screen, title));
+        self.screen = fits.map(|fits| {
+            let same = |before: &&ScreenSign| before.rule == fits.rule && before.message == fits.message;
+            let before = self.screen.as_ref().filter(same);
+            ScreenSign {
+                since_ms: before.map_or(looked.at_ms, |before| before.since_ms),
+                at_ms: looked.at_ms,
+                rule: fits.rule,
+                doing: fits.doing,
+                message: fits.message,
+            }
+        });
+    }
+
+    fn signs(&self) -> Signs {
+        let reading = self.reading.and_then(|reading| self.readings.get(reading));
+        let report = self.activity.as_ref().map(|activity| ReportSign {
+            doing: doing(activity.state).into(),
+            message: activity.message.clone(),
+            since_ms: activity.since_ms,
+            at_ms: activity.at_ms,
+            orphaned: self.orphaned,
+        });
+        let foreground = self.foreground.holds().map(|holds| ForegroundSign {
+            program: holds.name.program.clone(),
+            own: holds.own,
+            shell: holds.name.shell,
+            since_ms: holds.since_ms,
+            reading: reading.map(|reading| reading.name.clone()).unwrap_or_default(),
+            bell_waits: reading.is_some_and(|reading| reading.bell_waits),
+        });
+        Signs {
+            now_ms: now_ms(),
+            report,
+            terminal: self.terminal.as_ref().map(terminal),
+            foreground,
+            screen: self.screen.clone(),
+            answered_ms: self.answered_ms,
+        }
+    }
+}
+
+/// How signs differ. What is only said again, a title, which some programs animate, and another look at the same screen
+/// go with output; but not the first of it after an answer, which says that it is so still.
+pub(super) fn change(before: &Signs, now: &Signs) -> Change {
+    let Signs {
+        now_ms: _,
+        report,
+        terminal,
+        foreground,
+        screen,
+        answered_ms,
+    } = before;
+    if (foreground, answered_ms) != (&now.foreground, &now.answered_ms) {
+        return Change::Other;
+    }
+    let answered_ms = now.answered_ms;
+    let report = match (report, &now.report) {
+        (before, now) if before == now => Change::None,
+        (Some(before), Some(now)) if same_report(before, now, answered_ms) => Change::Output,
+        _ => Change::Other,
+    };
+    let terminal = match (terminal, &now.terminal) {
+        (before, now) if before == now => Change::None,
+        (Some(before), Some(now)) if same_terminal(before, now, answered_ms) => Change::Output,
+        _ => Change::Other,
+    };
+    let screen = match (screen, &now.screen) {
+        (before, now) if before == now => Change::None,
+        (Some(before), Some(seen)) if same_screen(before, seen, answered_ms) => Change::Output,
+        _ => Change::Other,
+    };
+    let all = [report, terminal, screen];
+    if all.contains(&Change::Other) {
+        Change::Other
+    } else if all.contains(&Change::Output) {
+        Change::Output
+    } else {
+        Change::None
+    }
+}
+
+/// Whether both times are before the answer, or both after it; or never.
+fn same_side(before_ms: i64, now_ms: i64, answered_ms: i64) -> bool {
+    (before_ms == 0) == (now_ms == 0) && (before_ms >= answered_ms) == (now_ms >= answered_ms)
+}
+
+fn same_report(before: &ReportSign, now: &ReportSign, answered_ms: i64) -> bool {
+    let ReportSign {
+        doing,
+        message,
+        since_ms,
+        at_ms,
+        orphaned,
+    } = before;
+    (doing, message, since_ms, orphaned) == (&now.doing, &now.message, &now.since_ms, &now.orphaned)
+        && same_side(*at_ms, now.at_ms, answered_ms)
+}
+
+fn same_terminal(before: &TerminalSigns, now: &TerminalSigns, answered_ms: i64) -> bool {
+    let TerminalSigns {
+        prompt,
+        prompt_ms,
+        progress,
+        progress_ms,
+        notice,
+        notice_ms,
+        bell_ms,
+        title: _,
+        title_ms: _,
+    } = before;
+    let times = [
+        (*prompt_ms, now.prompt_ms),
+        (*progress_ms, now.progress_ms),
+        (*notice_ms, now.notice_ms),
+        (*bell_ms, now.bell_ms),
+    ];
+    (prompt, progress, notice) == (&now.prompt, &now.progress, &now.notice)
+        && times
+            .into_iter()
+            .all(|(before_ms, now_ms)| same_side(before_ms, now_ms, answered_ms))
+}
+
+/// Whether another look showed the same, both or none of them after the answer.
+fn same_screen(before: &ScreenSign, now: &ScreenSign, answered_ms: i64) -> bool {
+    let ScreenSign {
+        rule,
+        doing,
+        message,
+        since_ms,
+        at_ms,
+    } = before;
+    (rule, doing, message, since_ms) == (&now.rule, &now.doing, &now.message, &now.since_ms)
+        && same_side(*at_ms, now.at_ms, answered_ms)
+}
+
+fn doing(doing: Doing) -> helper_v1::Doing {
+    match doing {
+        Doing::Working => helper_v1::Doing::Working,
+        Doing::Waiting => helper_v1::Doing::Waiting,
+        Doing::Idle => helper_v1::Doing::Idle,
+        Doing::Error => helper_v1::Doing::Error,
+    }
+}
+
+fn terminal(told: &Terminal) -> TerminalSigns {
+    TerminalSigns {
+        prompt: told.prompt.clone(),
+        prompt_ms: told.prompt_ms,
+        progress: told.progress.into(),
+        progress_ms: told.progress_ms,
+        notice: told.notice.clone(),
+        notice_ms: told.notice_ms,
+        bell_ms: told.bell_ms,
+        title: told.title.clone(),
+        title_ms: told.title_ms,
+    }
+}
+
+fn is_gone(holder: Holder) -> bool {
+    let stat = proc::stat(holder.pid);
+    stat.is_none_or(|stat| stat.zombie || stat.start_time != holder.start_time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn titles_and_looks_go_with_output_and_the_rest_is_told_at_once() {
+        let signs = Signs {
+            now_ms: 10,
+            terminal: Some(TerminalSigns::default()),
+            screen: Some(ScreenSign {
+                rule: "asks".to_owned(),
+                at_ms: 5,
+                ..ScreenSign::default()
+            }),
+            answered_ms: 7,
+            ..Signs::default()
+        };
+        let changed = |edit: &dyn Fn(&mut Signs)| {
+            let mut now = signs.clone();
+            edit(&mut now);
+            change(&signs, &now)
+        };
+        let title = |now: &mut Signs| now.terminal.as_mut().unwrap().title = "busy".to_owned();
+        let looked = |now: &mut Signs, at_ms| now.screen.as_mut().unwrap().at_ms = at_ms;
+        assert_eq!(changed(&|now| now.now_ms = 11), Change::None);
+        assert_eq!(changed(&title), Change::Output);
+        assert_eq!(changed(&|now| looked(now, 6)), Change::Output);
+        assert_eq!(
+            changed(&|now| looked(now, 8)),
+            Change::Other,
+            "the question still stands"
+        );
+        assert_eq!(
+            changed(&|now| now.terminal.as_mut().unwrap().bell_ms = 9),
+            Change::Other
+        );
+        assert_eq!(changed(&|now| now.screen = None), Change::Other);
+        assert_eq!(changed(&|now| now.answered_ms = 8), Change::Other);
+        assert_eq!(
+            changed(&|now| now.report = Some(ReportSign::default())),
+            Change::Other
+        );
+    }
+}
