@@ -1,0 +1,372 @@
+//! What comes with outlast, against screens that were recorded, and against everything that only looks like them.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use outlast_client::helper_v1::{Doing, ScreenRule};
+use regex::{Regex, RegexBuilder};
+
+use super::*;
+
+/// A recorded screen: its file's name, the title of the terminal, what it shows.
+struct Recording {
+    name: String,
+    title: String,
+    screen: String,
+}
+
+fn recordings() -> Vec<Recording> {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("providers/screens");
+    let mut all: Vec<Recording> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            let mut lines = text.lines();
+            let source = lines.next().unwrap();
+            assert!(source.starts_with("# "), "{} names no source", path.display());
+            let title = lines.next().unwrap().strip_prefix("# title:").unwrap().trim();
+            Recording {
+                name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
+                title: title.to_owned(),
+                screen: lines.collect::<Vec<_>>().join("\n"),
+            }
+        })
+        .collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    assert!(!all.is_empty());
+    all
+}
+
+fn built_in() -> Providers {
+    Providers::new(&Config::default()).unwrap()
+}
+
+/// A rule and its pattern.
+struct Rule {
+    rule: ScreenRule,
+    pattern: Regex,
+}
+
+fn rules(provider: &Provider) -> Vec<Rule> {
+    let rules = provider.reading().rules.into_iter();
+    rules
+        .map(|rule| Rule {
+            pattern: RegexBuilder::new(&rule.pattern).multi_line(true).build().unwrap(),
+            rule,
+        })
+        .collect()
+}
+
+impl Rule {
+    /// What it takes for its message when it fits, as the protocol says it: lines without blanks at their ends, of those
+    /// that are not blank so many of the last.
+    fn fits(&self, screen: &str, title: &str) -> Option<String> {
+        let lines: Vec<&str> = screen.lines().map(str::trim_end).collect();
+        let full: Vec<&str> = lines.iter().copied().filter(|line| !line.is_empty()).collect();
+        let text = if self.rule.title {
+            title.to_owned()
+        } else if self.rule.last_lines == 0 {
+            lines.join("\n")
+        } else {
+            full[full.len().saturating_sub(self.rule.last_lines as usize)..].join("\n")
+        };
+        let found = self.pattern.captures(&text)?;
+        Some(
+            found
+                .name("message")
+                .map_or("", |message| message.as_str())
+                .to_owned(),
+        )
+    }
+}
+
+/// What each recording says: the first rule that fits, what it means, and what is asked.
+const SAYS: &[(&str, &str, Doing, &str)] = &[
+    (
+        "aider-0.86.2-create",
+        "question",
+        Doing::Waiting,
+        "Create new file?",
+    ),
+    ("aider-0.86.2-idle", "prompt", Doing::Idle, ""),
+    ("aider-0.86.2-working", "spinner", Doing::Working, ""),
+    ("claude-2.1.197-accepting", "prompt", Doing::Idle, ""),
+    ("claude-2.1.197-accepting-works", "spinner", Doing::Working, ""),
+    (
+        "claude-2.1.197-edit",
+        "permission",
+        Doing::Waiting,
+        "Do you want to create new.txt?",
+    ),
+    ("claude-2.1.197-idle", "prompt", Doing::Idle, ""),
+    ("claude-2.1.197-interrupted", "prompt", Doing::Idle, ""),
+    (
+        "claude-2.1.197-permission",
+        "permission",
+        Doing::Waiting,
+        "Do you want to proceed?",
+    ),
+    ("claude-2.1.197-trust", "choice", Doing::Waiting, ""),
+    ("claude-2.1.197-working", "spinner", Doing::Working, ""),
+    ("codex-0.171.0-answered", "prompt", Doing::Idle, ""),
+    (
+        "codex-0.171.0-edits",
+        "permission",
+        Doing::Waiting,
+        "Would you like to make the following edits?",
+    ),
+    ("codex-0.171.0-hooks", "choice", Doing::Waiting, ""),
+    ("codex-0.171.0-idle", "prompt", Doing::Idle, ""),
+    (
+        "codex-0.171.0-permission",
+        "command",
+        Doing::Waiting,
+        "touch /home/user/src/lab/made-by-tool",
+    ),
+    ("codex-0.171.0-trust", "choice", Doing::Waiting, ""),
+    ("codex-0.171.0-working", "spinner", Doing::Working, ""),
+    (
+        "gemini-0.61.0-edit",
+        "permission",
+        Doing::Waiting,
+        "Apply this change?",
+    ),
+    ("gemini-0.61.0-idle", "title-ready", Doing::Idle, ""),
+    ("gemini-0.61.0-interrupted", "title-ready", Doing::Idle, ""),
+    (
+        "gemini-0.61.0-permission",
+        "permission",
+        Doing::Waiting,
+        "Allow execution of [Shell]?",
+    ),
+    (
+        "gemini-0.61.0-trust",
+        "trust",
+        Doing::Waiting,
+        "Do you trust the files in this folder?",
+    ),
+    ("gemini-0.61.0-working", "title-works", Doing::Working, ""),
+    ("opencode-1.18.33-answered", "prompt", Doing::Idle, ""),
+    ("opencode-1.18.33-idle", "fresh", Doing::Idle, ""),
+    (
+        "opencode-1.18.33-permission",
+        "permission",
+        Doing::Waiting,
+        "← Access external directory /home/user/src/lab",
+    ),
+    ("opencode-1.18.33-working", "interrupt", Doing::Working, ""),
+];
+
+/// Whose screen a recording is.
+fn owner(recording: &Recording) -> &str {
+    recording.name.split('-').next().unwrap()
+}
+
+#[test]
+fn every_recorded_screen_is_read_right() {
+    let providers = built_in();
+    let recordings = recordings();
+    assert_eq!(recordings.len(), SAYS.len(), "a recording without a line in SAYS");
+    for (recording, (name, rule, doing, message)) in recordings.iter().zip(SAYS) {
+        assert_eq!(recording.name, *name);
+        let rules = rules(providers.get(owner(recording)).unwrap());
+        let found = rules
+            .iter()
+            .find_map(|rule| Some((rule, rule.fits(&recording.screen, &recording.title)?)));
+        let found = found.map(|(rule, message)| (rule.rule.name.as_str(), rule.rule.doing(), message));
+        assert_eq!(found, Some((*rule, *doing, (*message).to_owned())), "{name}");
+    }
+}
+
+/// Also without what stronger rules say, as where a terminal has no title.
+#[test]
+fn every_rule_fits_a_recorded_screen_of_its_state() {
+    let recordings = recordings();
+    for provider in built_in().iter() {
+        for rule in rules(provider) {
+            let hits = recordings.iter().zip(SAYS).filter(|(recording, _)| {
+                owner(recording) == provider.name && rule.fits(&recording.screen, &recording.title).is_some()
+            });
+            let doings: BTreeSet<i32> = hits.map(|(_, says)| says.2.into()).collect();
+            assert!(
+                doings.contains(&rule.rule.doing),
+                "{}/{} fits nothing of its kind",
+                provider.name,
+                rule.rule.name
+            );
+        }
+    }
+}
+
+#[test]
+fn no_rule_fits_the_screen_of_another_program() {
+    let recordings = recordings();
+    for provider in built_in().iter() {
+        for rule in rules(provider) {
+            for recording in recordings
+                .iter()
+                .filter(|recording| owner(recording) != provider.name)
+            {
+                let found = rule.fits(&recording.screen, &recording.title);
+                assert_eq!(
+                    found, None,
+                    "{}/{}: {}",
+                    provider.name, rule.rule.name, recording.name
+                );
+            }
+        }
+    }
+}
+
+/// The screens as they come in other things: listings, searches, logs, differences, quotations.
+fn lookalikes(recording: &Recording) -> Vec<(&'static str, String)> {
+    let screen = &recording.screen;
+    let prefixed = |prefix: &str| {
+        let lines = screen.lines().map(|line| format!("{prefix}{line}"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let prompt = "\nuser@build1:~/src$ ";
+    vec![
+        ("a listing", prefixed("-rw-r--r-- 1 user user  812 Nov 30 13:00 ")),
+        ("a search", prefixed("docs/screens.md:112:")),
+        ("numbered lines", prefixed("    12\t")),
+        ("a log", prefixed("2026-11-30T13:00:01.123Z INFO agent: ")),
+        ("a syslog", prefixed("Nov 30 13:00:01 build1 agent[812]: ")),
+        ("added lines", prefixed("+")),
+        ("removed lines", prefixed("-")),
+        ("lines around a change", prefixed(" ")),
+        ("a quotation", prefixed("> ")),
+        ("a comment", prefixed("// ")),
+        ("a string", prefixed("    \"")),
+        ("output of a tool", prefixed("  ⎿  ")),
+        ("output in a box", prefixed("│ │ ")),
+        ("a file that was printed", format!("{screen}{prompt}")),
+        (
+            "a difference",
+            format!(
+                "diff --git a/screen b/screen\n@@ -1,40 +1,40 @@\n{}{prompt}",
+                prefixed(" ")
+            ),
+        ),
+        ("a pager", format!("{screen}\n(END)")),
+        ("an editor", format!("{screen}\n~\n~\n\"screen.txt\" 40L, 1200B")),
+    ]
+}
+
+#[test]
+fn no_rule_fits_a_listing_a_log_or_a_difference_with_its_words() {
+    let mut fitting = Vec::new();
+    let recordings = recordings();
+    let like: Vec<_> = recordings
+        .iter()
+        .flat_map(|recording| {
+            lookalikes(recording)
+                .into_iter()
+                .map(move |like| (recording, like))
+        })
+        .collect();
+    for provider in built_in().iter() {
+        for rule in rules(provider).iter().filter(|rule| !rule.rule.title) {
+            for (recording, (what, screen)) in &like {
+                if rule.fits(screen, "").is_some() {
+                    let (provider, rule) = (&provider.name, &rule.rule.name);
+                    fitting.push(format!("{provider}/{rule}: {what} of {}", recording.name));
+                }
+            }
+        }
+    }
+    assert_eq!(fitting, [""; 0]);
+}
+
+/// What was asked once stands further up on the screen, above what is there now.
+#[test]
+fn what_was_asked_before_is_not_asked_now() {
+    let recordings = recordings();
+    let providers = built_in();
+    for (now, says) in recordings.iter().zip(SAYS) {
+        for before in recordings.iter().filter(|before| owner(before) == owner(now)) {
+            let end: Vec<&str> = now.screen.lines().collect();
+            let kept = end
+                .iter()
+                .rposition(|line| line.trim().is_empty())
+                .map_or(end.len(), |_| 24);
+            let shown = end.iter().filter(|line| !line.trim().is_empty());
+            let tail: Vec<&str> = shown.copied().collect();
+            let tail = tail[tail.len().saturating_sub(kept)..].join("\n");
+            let screen = format!("{}\n{tail}", before.screen);
+            let rules = rules(providers.get(owner(now)).unwrap());
+            let found = rules.iter().find(|rule| rule.fits(&screen, &now.title).is_some());
+            let found = found.map(|rule| rule.rule.doing());
+            assert_eq!(found, Some(says.2), "{} below {}", now.name, before.name);
+        }
+    }
+}
+
+const TITLES: &[&str] = &[
+    "",
+    "user@build1: ~/src/claude",
+    "claude",
+    "OpenCode.md - vim",
+    "vim Action Required.md",
+    "less ✋ Action Required",
+    "tail -f Working… (work)",
+    "~/opencode",
+    "Ready (work)",
+];
+
+#[test]
+fn no_rule_fits_the_title_of_another_program() {
+    for provider in built_in().iter() {
+        for rule in rules(provider).iter().filter(|rule| rule.rule.title) {
+            for title in TITLES {
+                assert_eq!(
+                    rule.fits("", title),
+                    None,
+                    "{}/{}: {title}",
+                    provider.name,
+                    rule.rule.name
+                );
+            }
+        }
+    }
+}
+
+fn with(text: &str) -> Providers {
+    Providers::new(&Config::parse(text, Path::new("config.toml")).unwrap()).unwrap()
+}
+
+#[test]
+fn the_user_changes_whole_keys_and_adds_providers() {
+    let providers = with(
+        "[providers.claude]\nbinary = '/opt/claude'\nscreen = []\n\
+         [providers.mine]\ndisplay_name = 'Mine'\nenvironment = ['A', ['B', 'C']]\nhooks = 'claude'\n\
+         [[providers.mine.screen]]\nname = 'asks'\ndoing = 'waiting'\npattern = '^\\? (?P<message>.*)$'\n",
+    );
+    let claude = providers.get("claude").unwrap();
+    assert_eq!((claude.binary.as_str(), claude.screen.len()), ("/opt/claude", 0));
+    assert_eq!(claude.display_name, "Claude Code", "what was not said stays");
+    assert!(claude.built_in && claude.configured);
+    let mine = providers.get("mine").unwrap();
+    assert_eq!((mine.binary.as_str(), mine.built_in), ("mine", false));
+    assert_eq!(mine.programs, ["mine"]);
+    assert_eq!(mine.environment, [vec!["A"], vec!["B", "C"]]);
+    assert_eq!(mine.hooks, Some(Recipe::Claude));
+    assert_eq!(mine.reading().rules[0].doing(), Doing::Waiting);
+    assert_eq!(providers.iter().count(), BUILT_IN.len() + 1);
+}
+
+#[test]
+fn a_session_is_read_as_its_provider_says_if_there_is_one() {
+    let providers = built_in();
+    let (readings, own) = providers.readings(Some("claude"));
+    assert_eq!(own, "claude");
+    let names: Vec<&str> = readings.iter().map(|reading| reading.name.as_str()).collect();
+    assert_eq!(names, ["aider", "claude", "codex", "gemini", "opencode"]);
+    assert_eq!(
+        providers.readings(Some("bash")).1,
+        "",
+        "a shell is known by being there"
+    );
+    assert_eq!(providers.readings(Some("gone")).1, "");
+    assert_eq!(providers.readings(None).1, "");
+}
