@@ -7,7 +7,7 @@ use outlast_client::{
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
-use super::{message_of_size, screen::Screen};
+use super::{message_of_size, news::News, screen::Screen};
 use crate::{
     error::Result,
     follow::{Patience, away, cut},
@@ -22,6 +22,7 @@ pub(super) struct Shown<'a> {
     pub(super) messages: &'a mut Streaming<AttachSessionResponse>,
     pub(super) pump: &'a mut Pump,
     pub(super) screen: &'a Screen,
+    pub(super) news: &'a mut News,
     pub(super) patience: &'a mut Patience,
     pub(super) raw: &'a mut Raw,
     pub(super) send: &'a mpsc::Sender<AttachSessionRequest>,
@@ -49,8 +50,10 @@ impl Shown<'_> {
         match message.event {
             Some(Output::Output(bytes)) => {
                 self.raw.in_use();
+                self.news.passed(&bytes);
                 self.pump.write(pump::Output::Stdout, bytes).await?;
                 self.put(self.screen.again()).await?;
+                self.tell_news().await?;
             }
             Some(Output::Link(link)) => match away(link.link()) {
                 Some(_) => {
@@ -67,6 +70,10 @@ impl Shown<'_> {
                     let _ = self.send.try_send(message_of_size());
                 }
             },
+            Some(Output::Notice(notice)) => {
+                self.news.add(&notice);
+                self.tell_news().await?;
+            }
             Some(Output::End(end)) => {
                 // The tmux client at the other end has left and tidied up.
                 self.raw.tidy();
@@ -75,6 +82,14 @@ impl Shown<'_> {
             Some(Output::Opened(_)) | None => {}
         }
         Ok(None)
+    }
+
+    /// Tells the terminal what came, where that disturbs nothing.
+    async fn tell_news(&mut self) -> Result<()> {
+        match self.news.take() {
+            Some(bytes) => self.pump.write(pump::Output::Stdout, bytes.into()).await,
+            None => Ok(()),
+        }
     }
 
     async fn put(&mut self, bytes: Option<Vec<u8>>) -> Result<()> {
