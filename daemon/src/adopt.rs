@@ -253,6 +253,10 @@ fn session(found: &Found) -> Session {
         size: (80, 24),
         stop_grace_ms: None,
         deleting: false,
+        activity: None,
+        activity_seq: 0,
+        template: spec.template.clone(),
+        provider: spec.provider.clone(),
     };
     let report = match &found.state {
         Some(State::Running(report) | State::Lost { report, .. }) => Some(report),
@@ -333,6 +337,8 @@ mod tests {
             timeout_ms: Some(5),
             log_max_bytes: None,
             created_at_ms: 1,
+            template: None,
+            provider: None,
         };
         Found { id, spec, state }
     }

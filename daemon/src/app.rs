@@ -11,7 +11,9 @@ use outlast_model::job::TimeMs;
 use outlast_store::Store;
 use tokio_util::task::TaskTracker;
 
-use crate::{config::Config, hosts::Hosts, secret::Secret, shutdown::Shutdown};
+use crate::{
+    config::Config, hosts::Hosts, notify::Terminals, providers::Providers, secret::Secret, shutdown::Shutdown,
+};
 
 /// The daemon's parts. Handlers and drivers hold it in an `Arc` and own nothing of it.
 pub struct App {
@@ -19,6 +21,8 @@ pub struct App {
     pub store: Store,
     /// What the user decided.
     pub config: Arc<Config>,
+    /// The programs whose doings are known.
+    pub providers: Providers,
     /// Where things are kept.
     pub places: Places,
     /// Id of this installation; whatever it makes on a host carries it.
@@ -31,6 +35,8 @@ pub struct App {
     pub shutdown: Shutdown,
     /// Where drivers are spawned, so that the end can wait for them before the store is closed.
     pub tasks: TaskTracker,
+    /// The terminals that are attached to sessions, for who has something to tell them.
+    pub terminals: Terminals,
     /// Absolute path of the socket.
     pub socket: PathBuf,
     /// When the daemon began.

@@ -217,6 +217,10 @@ fn session(id: Id, spec: Spec, host: &str, entry: &SpoolEntry) -> Session {
         size: (80, 24),
         stop_grace_ms: None,
         deleting: false,
+        activity: None,
+        activity_seq: 0,
+        template: spec.template,
+        provider: spec.provider,
     }
 }
 

@@ -8,6 +8,7 @@ pub mod app;
 pub mod arrival;
 pub mod config;
 pub mod diagnose;
+mod handles;
 pub mod hosts;
 mod housekeeping;
 pub mod jobs;
@@ -15,6 +16,8 @@ pub mod lock;
 pub mod logging;
 pub mod logs;
 pub mod mirror;
+pub mod notify;
+pub mod providers;
 pub mod ready;
 pub mod refusal;
 pub mod retry;
@@ -50,6 +53,8 @@ use crate::{
     config::Config,
     hosts::Hosts,
     lock::DaemonLock,
+    notify::{Notify, Terminals},
+    providers::Providers,
     ready::Ready,
     rpc::status::failure,
     secret::Secret,
@@ -138,6 +143,7 @@ async fn serve(
         .map_err(failure)?;
     let app = Arc::new(App {
         store,
+        providers: Providers::new(&config).map_err(Error::from)?,
         config: Arc::new(config),
         places,
         owner,
@@ -145,13 +151,16 @@ async fn serve(
         hosts,
         shutdown,
         tasks,
+        terminals: Terminals::default(),
         socket: socket.to_owned(),
         started: Started::now(),
     });
 
     let lost_rows = opened.notice.as_ref().is_some_and(Notice::is_loss);
     housekeeping::remark(&app, opened.notice).await;
+    let notify = Notify::open(&app).await?;
     let work = Work::start(&app, lost_rows).await?;
+    app.tasks.spawn(notify.run(work.sessions.clone()));
     let services = rpc::services(&app, &work).await.map_err(failure)?;
     let door = Door::open(socket).map_err(failure)?;
     app.tasks

@@ -53,14 +53,23 @@ pub fn register(descriptor: OwnedFd) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
     Ok(unsafe { AsyncFd::register(Arc::new(descriptor)) }?)
 }
 
-/// Makes the allocator keep all threads' memory in one heap. By default it makes up to eight for each processor and
-/// gives little of them back: a daemon that passed on some large logs stayed at twice its size. Threads hardly meet
-/// there, for each has a cache of its own. To be called before there are other threads.
+/// What is longer than this is mapped by itself and gone as soon as it is freed. Buffers that are used all the time are
+/// shorter, tables of many files are longer.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const MAPPED: libc::c_int = 2 << 20;
+
+/// Makes the allocator keep all threads' memory in one heap, but for what is long. By default it makes up to eight for each
+/// processor and gives little of them back: a daemon that passed on some large logs stayed at twice its size. And what
+/// counts as long grows with what was freed, until tables lie in the heap between what stays. Threads hardly meet there,
+/// for each has a cache of its own. To be called before there are other threads.
 pub fn use_one_heap() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         // SAFETY: it takes two numbers, and one that it does not like changes nothing.
-        unsafe { libc::mallopt(libc::M_ARENA_MAX, 1) };
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, 1);
+            libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED);
+        }
     }
 }
 
@@ -71,15 +80,5 @@ pub fn give_back_memory() {
     {
         // SAFETY: it takes a number and touches free memory only.
         unsafe { libc::malloc_trim(0) };
-    }
-}
-
-/// Gives memory back to the system that was used for a while and is free now. The allocator of glibc keeps it otherwise, which
-/// after a look at many files is more than all that is still needed.
-pub fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it has no precondition and touches nothing that is in use.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }

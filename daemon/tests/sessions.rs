@@ -113,6 +113,7 @@ fn output(session: &str, matching: &str, from_offset: u64) -> WaitSessionRequest
         until: SessionCondition::Output.into(),
         r#match: Some(matching.to_owned()),
         from_offset: Some(from_offset),
+        after_seq: None,
     }
 }
 

@@ -166,6 +166,8 @@ impl Jobs {
             timeout_ms: new.timeout_ms,
             log_max_bytes: new.log_max_bytes,
             created_at_ms: job.created_at,
+            template: None,
+            provider: None,
         };
         self.accept(job, spec, request).await
     }

@@ -4,6 +4,7 @@
 
 use outlast_client::v1;
 use outlast_model::{
+    activity::Doing,
     job::{Job, JobState, TimeMs},
     session::{Session, SessionState},
     sync::{Sync, SyncMode, SyncState},
@@ -99,6 +100,7 @@ pub fn job(job: &Job, live: JobLive) -> v1::Job {
 #[must_use]
 pub fn session(session: &Session, live: SessionLive) -> v1::Session {
     let outcome = session.outcome.as_ref();
+    let activity = session.activity.as_ref();
     v1::Session {
         id: session.id.to_string(),
         name: session.name.to_string(),
@@ -111,19 +113,36 @@ pub fn session(session: &Session, live: SessionLive) -> v1::Session {
         state: session_state(session.state).into(),
         exit_code: outcome.and_then(|outcome| outcome.exit_code),
         signal: outcome.and_then(|outcome| outcome.signal),
-        activity: v1::Activity::Unspecified.into(),
-        activity_source: None,
+        activity: activity
+            .map_or(v1::Activity::Unspecified, |activity| doing(activity.doing))
+            .into(),
+        activity_source: activity.map(|activity| activity.source.clone()),
         attached: live.attached,
         link: live.link.into(),
         pid: session.pid,
         created_at: Some(timestamp(session.created_at)),
         last_activity_at: live.last_output.map(timestamp),
         reason: session.reason.clone(),
-        activity_since: None,
-        activity_message: None,
+        activity_since: activity.map(|activity| timestamp(activity.since)),
+        activity_message: activity.and_then(|activity| activity.message.clone()),
         runs: session.run,
         started_at: session.started_at.map(timestamp),
         ended_at: outcome.map(|outcome| timestamp(outcome.ended_at)),
+        activity_seq: (session.activity_seq > 0).then_some(session.activity_seq),
+        template: session.template.clone(),
+        provider: session.provider.clone(),
+    }
+}
+
+/// What a session does, in the protocol's word.
+#[must_use]
+pub const fn doing(doing: Doing) -> v1::Activity {
+    match doing {
+        Doing::Starting => v1::Activity::Starting,
+        Doing::Working => v1::Activity::Working,
+        Doing::Waiting => v1::Activity::Waiting,
+        Doing::Idle => v1::Activity::Idle,
+        Doing::Error => v1::Activity::Error,
     }
 }
 

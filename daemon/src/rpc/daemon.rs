@@ -24,7 +24,7 @@ const ENDED_JOBS: u32 = 10;
 const ENDED_JOBS_MAX: u32 = 1000;
 
 /// What this build can do beyond the protocol number.
-const CAPABILITIES: [&str; 5] = ["jobs", "sessions", "events", "hosts", "syncs"];
+const CAPABILITIES: [&str; 6] = ["jobs", "sessions", "events", "hosts", "syncs", "notify"];
 
 /// The handlers.
 pub struct Daemons {

@@ -9,18 +9,23 @@ pub mod event;
 pub mod handshake;
 pub mod host;
 pub mod job;
+pub mod notify;
+pub mod provider;
 pub mod relay;
 pub mod request;
 pub mod session;
 pub mod status;
 pub mod sync;
+pub mod template;
 
 use std::sync::Arc;
 
 use outlast_client::v1::{
     daemon_service_server::DaemonServiceServer, event_service_server::EventServiceServer,
     host_service_server::HostServiceServer, job_service_server::JobServiceServer,
+    notify_service_server::NotifyServiceServer, provider_service_server::ProviderServiceServer,
     session_service_server::SessionServiceServer, sync_service_server::SyncServiceServer,
+    template_service_server::TemplateServiceServer,
 };
 
 use crate::{
@@ -52,6 +57,12 @@ pub async fn services(app: &Arc<App>, work: &Work) -> Result<Services, Reflectio
             work.jobs.clone(),
         )))
         .await
+        .add(NotifyServiceServer::new(notify::Notify::new(Arc::clone(app))))
+        .await
+        .add(ProviderServiceServer::new(provider::Providers::new(Arc::clone(
+            app,
+        ))))
+        .await
         .add(SessionServiceServer::new(session::Sessions::new(
             Arc::clone(app),
             work.sessions.clone(),
@@ -61,6 +72,10 @@ pub async fn services(app: &Arc<App>, work: &Work) -> Result<Services, Reflectio
             Arc::clone(app),
             work.syncs.clone(),
         )))
+        .await
+        .add(TemplateServiceServer::new(template::Templates::new(Arc::clone(
+            app,
+        ))))
         .await;
     Ok(services)
 }

@@ -13,6 +13,7 @@ use outlast_client::v1::{
     send_session_request::Input, session_service_server::SessionService,
 };
 use outlast_model::{
+    activity::Doing,
     admission::{self, Verb},
     session::{Session, SessionState},
 };
@@ -31,7 +32,7 @@ use crate::{
     hosts::LOCAL,
     logs::{self, Sink, Start},
     refusal,
-    sessions::{NewSession, Sessions as Registry, Typing, attach, log, wait},
+    sessions::{NewSession, Sessions as Registry, Typing, attach, log, start, wait},
 };
 
 /// Time between TERM and KILL when a client names none, milliseconds.
@@ -62,23 +63,46 @@ impl Sessions {
         )?;
         let name = request::name(&request.name)?;
         let host = request.host.unwrap_or_else(|| LOCAL.to_owned());
-        let program = Program::new(request.command, request.cwd, &host, base_env, env);
+        let said = start::Said {
+            template: request.template.clone(),
+            provider: request.provider,
+            command: request.command,
+            restart_command: request.restart_command,
+            cwd: request.cwd,
+            default_cwd: request.default_cwd,
+            env,
+        };
+        let start = match start::settle(&self.app.config, &self.app.providers, said, &name, &host) {
+            Ok(start) => start,
+            // It may be a repeat of a request from before the configuration was changed.
+            Err(error) => {
+                let session = self.sessions.repeat_or(once, error).await?;
+                return Ok(self.created(&session));
+            }
+        };
+        let program = Program::new(start.command, start.cwd, &host, base_env, start.env);
         let size = request.size.map(|size| (size.columns, size.rows));
-        let size = admission::create_session(&program.view(), request.restart_command.as_deref(), size)
+        let size = admission::create_session(&program.view(), start.restart_command.as_deref(), size)
             .map_err(|denial| refusal::denied(&denial, None))?;
         let new = NewSession {
             host,
             name,
             command: program.command,
-            restart_command: request.restart_command,
+            restart_command: start.restart_command,
             cwd: program.cwd,
             env: program.env,
             size,
+            template: request.template,
+            provider: start.provider,
         };
         let session = self.sessions.create(new, once).await?;
-        Ok(CreateSessionResponse {
-            session: Some(self.sessions.message(&session)),
-        })
+        Ok(self.created(&session))
+    }
+
+    fn created(&self, session: &Session) -> CreateSessionResponse {
+        CreateSessionResponse {
+            session: Some(self.sessions.message(session)),
+        }
     }
 
     async fn list(&self, request: ListSessionsRequest) -> Result<ListSessionsResponse, Failure> {
@@ -132,8 +156,11 @@ impl Sessions {
             typing.keys.push("Enter".to_owned());
         }
         let session = self.sessions.resolve_made(&request.session).await?;
-        let log_offset = self.sessions.send(&session, Verb::Send, typing, once).await?;
-        Ok(SendSessionResponse { log_offset })
+        let sent = self.sessions.send(&session, Verb::Send, typing, once).await?;
+        Ok(SendSessionResponse {
+            log_offset: sent.log_offset,
+            after_seq: sent.after_seq,
+        })
     }
 
     async fn interrupt(
@@ -158,6 +185,14 @@ impl Sessions {
             SessionCondition::Unspecified => {
                 return Err(Error::new(ErrorKind::Usage, "what to wait for was not said"));
             }
+            SessionCondition::Waiting => wait::Condition::Doing {
+                doing: Doing::Waiting,
+                after: request.after_seq,
+            },
+            SessionCondition::Idle => wait::Condition::Doing {
+                doing: Doing::Idle,
+                after: request.after_seq,
+            },
             SessionCondition::Exited => wait::Condition::Exited,
             SessionCondition::Output => wait::Condition::Output {
                 matching: request.r#match.as_deref().map(wait::expression).transpose()?,

@@ -25,7 +25,8 @@ use tonic::{Status, Streaming};
 
 use super::{Sessions, View, driver::COPY_WITHIN};
 use crate::{
-    hosts::{Host, HostView, LOCAL, Link},
+    hosts::{Host, LOCAL, Link},
+    notify::Listener,
     refusal,
     rpc::{host, relay, status::failure},
 };
@@ -49,6 +50,20 @@ const END_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Where the answers go.
 pub type Answers = mpsc::Sender<Result<AttachSessionResponse, Status>>;
+
+/// The client's terminal.
+struct Terminal<'a> {
+    answers: &'a Answers,
+    /// What it is told of other sessions.
+    notices: Listener,
+}
+
+impl Terminal<'_> {
+    async fn send(&self, event: Out) -> Result<(), Status> {
+        let sent = self.answers.send(Ok(message(event))).await;
+        sent.map_err(|_gone| Status::cancelled("the client went away"))
+    }
+}
 
 /// Serves one attachment to its end.
 pub async fn serve(sessions: Sessions, input: Streaming<AttachSessionRequest>, answers: Answers) {
@@ -91,26 +106,43 @@ async fn serve_one(
         read_only: open.read_only,
         utf8: open.utf8,
     };
-    let host = sessions.host(&session.host).map_err(Error::into_status)?;
+    let host = sessions
+        .inner
+        .handles
+        .host(&session.host)
+        .map_err(Error::into_status)?;
     let _following = host.follow();
+    let mut terminal = Terminal {
+        answers,
+        notices: sessions.app().terminals.listen(session.id),
+    };
     let mut back = false;
     if !there(&host).await.map_err(Error::into_status)? {
         let opened = AttachOpened {
             session: Some(sessions.message(&session)),
         };
-        let sent = answers.send(Ok(message(Out::Opened(opened)))).await;
-        sent.map_err(|_gone| Status::cancelled("the client went away"))?;
-        if !returned(&host, &mut start, &mut input, answers).await? {
+        terminal.send(Out::Opened(opened)).await?;
+        if !returned(&host, &mut start, &mut input, &mut terminal).await? {
             return end(sessions, &session, Over::Left).await;
         }
         back = true;
     }
     loop {
-        match attached(sessions, &session, &host, &mut start, &mut input, answers, back).await? {
+        match attached(
+            sessions,
+            &session,
+            &host,
+            &mut start,
+            &mut input,
+            &mut terminal,
+            back,
+        )
+        .await?
+        {
             Round::Over(why) => return end(sessions, &session, why).await,
             Round::Away => host.doubt().await,
         }
-        if !returned(&host, &mut start, &mut input, answers).await? {
+        if !returned(&host, &mut start, &mut input, &mut terminal).await? {
             return end(sessions, &session, Over::Left).await;
         }
         back = true;
@@ -163,7 +195,7 @@ async fn attached(
     host: &Host,
     start: &mut AttachStart,
     input: &mut Streaming<AttachSessionRequest>,
-    answers: &Answers,
+    terminal: &mut Terminal<'_>,
     back: bool,
 ) -> Result<Round, Status> {
     let (down, requests) = mpsc::channel(QUEUE);
@@ -183,6 +215,8 @@ async fn attached(
     };
     let mut left = false;
     let mut over = false;
+    // The first answer says that it stands.
+    let mut stands = back;
     let mut told = Over::LetGo;
     let ended = long_ended(sessions, session);
     tokio::pin!(ended);
@@ -213,9 +247,12 @@ async fn attached(
                 let answer = match report.and_then(|report| report.event) {
                     // An end has a word; without one it is the way that ended.
                     None if !left && !host.is_local() => return Ok(Round::Away),
-                    Some(Up::Opened(_)) => Out::Opened(AttachOpened {
-                        session: Some(sessions.message(session)),
-                    }),
+                    Some(Up::Opened(_)) => {
+                        stands = true;
+                        Out::Opened(AttachOpened {
+                            session: Some(sessions.message(session)),
+                        })
+                    }
                     Some(Up::Output(bytes)) => Out::Output(bytes),
                     Some(Up::Ended(ended)) => {
                         if ended {
@@ -225,20 +262,12 @@ async fn attached(
                     }
                     None => break,
                 };
-                let sent = answers.send(Ok(message(answer))).await;
-                sent.map_err(|_gone| Status::cancelled("the client went away"))?;
+                terminal.send(answer).await?;
             }
+            notice = terminal.notices.next(), if stands => terminal.send(Out::Notice(notice)).await?,
         }
     }
     Ok(Round::Over(if left { Over::Left } else { told }))
-}
-
-/// Tells the client how the link is.
-async fn say_link(view: &HostView, answers: &Answers) -> Result<(), Status> {
-    let sent = answers
-        .send(Ok(message(Out::Link(host::link_change(view)))))
-        .await;
-    sent.map_err(|_gone| Status::cancelled("the client went away"))
 }
 
 /// Waits until the host is there again, and tells the client how the link is meanwhile. False: the client left first. What
@@ -250,7 +279,7 @@ async fn returned(
     host: &Host,
     start: &mut AttachStart,
     input: &mut Streaming<AttachSessionRequest>,
-    answers: &Answers,
+    terminal: &mut Terminal<'_>,
 ) -> Result<bool, Status> {
     let mut view = host.view();
     let mut told = None;
@@ -264,7 +293,7 @@ async fn returned(
             now.trouble.as_ref().map(|trouble| trouble.message.clone()),
         );
         if told.as_ref() != Some(&word) {
-            say_link(&now, answers).await?;
+            terminal.send(Out::Link(host::link_change(&now))).await?;
             told = Some(word);
         }
         if now.link == Link::Up {
@@ -277,6 +306,7 @@ async fn returned(
             biased;
             () = host.removed() => {}
             Ok(()) = view.changed() => {}
+            notice = terminal.notices.next() => terminal.send(Out::Notice(notice)).await?,
             message = input.message() => match message?.map(|message| message.event) {
                 Some(Some(In::Resize(to))) => start.size = Some(size(Some(to))?),
                 Some(Some(In::Input(_) | In::Open(_)) | None) => {}

@@ -38,6 +38,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::{
     Answer, Sessions, View,
+    activity::Watching,
     judge::{self, Before, NOT_IN_TMUX, Verdict},
 };
 use crate::{
@@ -85,12 +86,25 @@ pub(super) enum Wish {
     },
 }
 
-/// A wish, where it comes from and where the answer goes.
+/// What a driver is told.
 #[derive(Debug)]
-pub(super) struct Command {
-    pub(super) wish: Wish,
-    pub(super) request: Option<Request>,
-    pub(super) reply: oneshot::Sender<Result<Answer, Error>>,
+pub(super) enum Command {
+    /// Somebody wants something.
+    Wish {
+        /// What.
+        wish: Wish,
+        /// Where the wish comes from.
+        request: Option<Request>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Answer, Error>>,
+    },
+    /// Somebody answered through the terminal.
+    Answered {
+        /// When, by the clock of the host.
+        at: TimeMs,
+        /// Where it is said that no older sign counts any more, with the number of the last event about what was before.
+        reply: oneshot::Sender<u64>,
+    },
 }
 
 /// The state of the task.
@@ -98,10 +112,13 @@ pub(super) struct Driver {
     sessions: Sessions,
     session: Session,
     attached: u32,
+    /// When the last terminal went that was attached.
+    left_at: Option<Instant>,
     /// Whether its program or the holder of its pane lives, by the last report.
     alive: bool,
     last_output: Option<TimeMs>,
     inbox: mpsc::Receiver<Command>,
+    watching: Watching,
     publish: watch::Sender<Arc<View>>,
     /// Who waits for the removal.
     removal: Vec<oneshot::Sender<Result<Answer, Error>>>,
@@ -132,9 +149,11 @@ impl Driver {
             sessions,
             session,
             attached: 0,
+            left_at: None,
             alive: false,
             last_output,
             inbox,
+            watching: Watching::new(),
             publish,
             removal: Vec::new(),
             stop_due: None,
@@ -221,6 +240,8 @@ impl Driver {
     /// wait.
     async fn wait_for_link(&mut self, host: &Host) {
         self.quiet();
+        // They say nothing of what comes to pass there meanwhile.
+        self.watching.forget();
         while !self.session.deleting {
             tokio::select! {
                 _up_or_removed = host.up() => return,
@@ -240,6 +261,7 @@ impl Driver {
         }
         self.stop_due = self.session.stop_grace_ms.map(|_grace| Instant::now());
         self.broken_at = None;
+        self.watching.forget();
         // A new watch: what an older one still has to say may be about the run before.
         let mut reports = match self.watch(&mut client).await {
             Err(status)
@@ -257,7 +279,7 @@ impl Driver {
         let run = self.session.run;
         let mut copying = self.copy_of(&host);
         while !self.session.state.is_ended() && !self.session.deleting && self.session.run == run {
-            let (stop_due, broken_at) = (self.stop_due, self.broken_at);
+            let (stop_due, broken_at, reread_at) = (self.stop_due, self.broken_at, self.watching.due());
             tokio::select! {
                 copied = copied(&mut copying) => {
                     copying = None;
@@ -278,6 +300,7 @@ impl Driver {
                 Some(command) = self.inbox.recv() => self.obey(command).await,
                 () = at(stop_due) => self.tell(&mut client).await,
                 () = at(broken_at) => self.count_as_broken().await,
+                () = at(reread_at) => self.read_signs().await,
             }
         }
         Ok(Changed)
@@ -425,8 +448,12 @@ impl Driver {
     }
 
     async fn watch(&self, client: &mut HelperClient) -> Result<Streaming<WatchSessionResponse>, Status> {
+        let providers = &self.sessions.app().providers;
+        let (readings, own_reading) = providers.readings(self.session.provider.as_deref());
         let request = WatchSessionRequest {
             id: self.session.id.to_string(),
+            readings,
+            own_reading,
         };
         Ok(client.watch_session(request).await?.into_inner())
     }
@@ -450,7 +477,7 @@ impl Driver {
 
     /// Takes a report in.
     async fn take(&mut self, report: &WatchSessionResponse) {
-        self.attached = report.attached;
+        self.count_attached(report.attached);
         self.alive = report.state.as_ref().is_some_and(|state| state.alive);
         if report.last_output_ms > 0 {
             self.last_output = Some(report.last_output_ms);
@@ -459,6 +486,10 @@ impl Driver {
             Verdict::Now(now) => {
                 self.session = *now;
                 self.broken_at = None;
+                if self.session.state.is_ended() {
+                    self.session.activity = None;
+                    self.watching.forget();
+                }
                 self.save(true).await;
             }
             Verdict::Same => {
@@ -470,6 +501,37 @@ impl Driver {
                     self.broken_at = Some(Instant::now() + OUTSIDE_PATIENCE);
                 }
                 self.show();
+            }
+        }
+        // Those of an older run say nothing of this one.
+        let run = report.state.as_ref().and_then(|state| state.started.as_ref());
+        if let Some(signs) = &report.signs
+            && run.is_some_and(|started| started.run == self.session.run)
+        {
+            self.watching.report(signs, &self.session, report.last_output_ms);
+            self.read_signs().await;
+        }
+    }
+
+    /// Writes down what the session does by what is known, if that is news.
+    async fn read_signs(&mut self) {
+        let Some(activity) = self.watching.news(&self.session) else {
+            return;
+        };
+        let store = &self.sessions.app().store;
+        let (id, run) = (self.session.id, self.session.run);
+        match store.set_activity(id, run, activity.clone()).await {
+            Ok(seq) => {
+                self.session.activity = activity;
+                self.session.activity_seq = seq;
+                self.watching.wrote(seq);
+                self.show();
+            }
+            Err(error) => {
+                tracing::warn!(session = %self.session.name, %error, "writing what a session does");
+                if !retry::is_hopeless(&error) {
+                    self.watching.try_again();
+                }
             }
         }
     }
@@ -515,7 +577,17 @@ impl Driver {
     }
 
     async fn obey(&mut self, command: Command) {
-        let Command { wish, request, reply } = command;
+        let (wish, request, reply) = match command {
+            Command::Wish { wish, request, reply } => (wish, request, reply),
+            Command::Answered { at, reply } => {
+                self.watching.answered(at);
+                self.read_signs().await;
+                let before = self.watching.last_before(at);
+                // Whoever answered may have gone.
+                let _ = reply.send(before.unwrap_or(self.session.activity_seq));
+                return;
+            }
+        };
         let answer = match self.weigh(wish) {
             Ok(Weighed::Write(wanted)) => self.want(*wanted, request).await,
             Ok(Weighed::Nothing { already }) => self.note(request).await.map(|()| already),
@@ -586,6 +658,9 @@ impl Driver {
         if wanted.stop_grace_ms != self.session.stop_grace_ms {
             self.stop_due = wanted.stop_grace_ms.map(|_grace| Instant::now());
         }
+        if wanted.run != self.session.run {
+            self.watching.forget();
+        }
         self.session = wanted;
         self.show();
         Ok(false)
@@ -649,13 +724,15 @@ impl Driver {
     /// What is left to do once the row is gone.
     async fn removed(&mut self) {
         self.sessions.remove_copy(&self.session).await;
-        self.sessions.forget(self.session.id);
+        self.sessions.inner.handles.remove(self.session.id);
         self.answer_removals();
         // Those who asked meanwhile hear that it is gone.
         self.inbox.close();
         while let Ok(command) = self.inbox.try_recv() {
-            let gone = super::not_found(self.session.name.as_str());
-            let _ = command.reply.send(Err(gone));
+            if let Command::Wish { reply, .. } = command {
+                let gone = super::not_found(self.session.name.as_str());
+                let _ = reply.send(Err(gone));
+            }
         }
     }
 
@@ -694,9 +771,16 @@ impl Driver {
     /// Nobody is attached to what does not run.
     fn quiet(&mut self) {
         if self.attached != 0 {
-            self.attached = 0;
+            self.count_attached(0);
             self.show();
         }
+    }
+
+    fn count_attached(&mut self, attached: u32) {
+        if attached == 0 && self.attached > 0 {
+            self.left_at = Some(Instant::now());
+        }
+        self.attached = attached;
     }
 
     /// Writes the row, however long the disk is full, and publishes it.
@@ -740,6 +824,7 @@ impl Driver {
         let view = View {
             session: self.session.clone(),
             attached: self.attached,
+            left_at: self.left_at,
             last_output: self.last_output,
         };
         self.publish.send_if_modified(|shown| {

@@ -153,6 +153,10 @@ mod tests {
             size: (80, 24),
             stop_grace_ms: None,
             deleting: false,
+            activity: None,
+            activity_seq: 0,
+            template: None,
+            provider: None,
         }
     }
 

@@ -55,7 +55,7 @@ async fn read(
     follow: bool,
     sink: &Sink<ReadSessionLogResponse>,
 ) -> Result<(), Stop> {
-    let host = sessions.host(&session.host).ok().filter(|_| follow);
+    let host = sessions.inner.handles.host(&session.host).ok().filter(|_| follow);
     // Somebody waits for what happens there.
     let _following = host.as_ref().map(|host| host.follow());
     let mut view = match sessions.watch(session) {
@@ -110,5 +110,10 @@ async fn gone(
     sink: &Sink<ReadSessionLogResponse>,
     session: &Session,
 ) -> Result<(), Stop> {
-    sink.send(Err(sessions.gone(session).into_status())).await
+    sink.send(Err(sessions
+        .inner
+        .handles
+        .gone(session.name.as_str())
+        .into_status()))
+        .await
 }

@@ -3,20 +3,17 @@
 //! Every session has one [`driver`] task that alone changes its row; that of an ended session only waits for somebody
 //! to want something. Verbs that change a session ask its driver; all others read the store and the driver's view.
 
+mod activity;
 pub mod attach;
 mod driver;
 mod judge;
 pub mod lines;
 pub mod log;
+pub mod start;
 mod typing;
 pub mod wait;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    io,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use outlast_client::v1::{self, Error, ErrorKind};
 use outlast_helper::{spool, watch::Watch};
@@ -27,19 +24,23 @@ use outlast_model::{
     session::{Session, SessionState},
 };
 use outlast_store::{Created, Request, Resolved, SessionFilter};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
 use self::driver::{Command, Driver, Wish};
 pub(crate) use self::judge::reason_to_show;
 pub use self::typing::Typing;
 use crate::{
     app::{App, now_ms},
+    handles::{Handle, Handles},
     hosts::Host,
     jobs::{check_place, link_to},
     refusal,
     rpc::{
         convert::{self, SessionLive},
-        host::{not_connected, unknown_host},
+        host::not_connected,
         status::failure,
     },
     specs::{self, SpecError, Specs},
@@ -51,6 +52,9 @@ const INBOX: usize = 8;
 /// How long a helper may take over one answer at the terminal of a session, before the way to it is in doubt. It bounds what
 /// it does itself, but a way that swallows everything says nothing.
 pub(crate) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// Who looked at a session so shortly ago has seen it end: its terminals go when it does.
+const SAW_IT_END: Duration = Duration::from_secs(3);
 
 /// How long a verb waits for a session that is just being made.
 const SETTLE_WITHIN: Duration = Duration::from_secs(10);
@@ -64,14 +68,7 @@ pub struct Sessions {
 struct Inner {
     app: Arc<App>,
     specs: Specs,
-    all: Mutex<HashMap<Id, Handle>>,
-}
-
-/// The way to a session.
-#[derive(Debug, Clone)]
-struct Handle {
-    view: watch::Receiver<Arc<View>>,
-    inbox: mpsc::Sender<Command>,
+    handles: Handles<Command, View>,
 }
 
 /// What a driver knows of its session.
@@ -81,6 +78,8 @@ pub struct View {
     pub session: Session,
     /// How many terminals are attached.
     pub attached: u32,
+    /// When the last one went. Absent: none was attached since the daemon started.
+    pub left_at: Option<Instant>,
     /// When the terminal was last written to.
     pub last_output: Option<TimeMs>,
 }
@@ -102,6 +101,10 @@ pub struct NewSession {
     pub env: BTreeMap<String, String>,
     /// Columns and rows of the terminal.
     pub size: (u16, u16),
+    /// Name of the template it is made from.
+    pub template: Option<String>,
+    /// Name of the provider whose program it runs.
+    pub provider: Option<String>,
 }
 
 impl Sessions {
@@ -109,9 +112,9 @@ impl Sessions {
     #[must_use]
     pub fn new(app: Arc<App>, specs: Specs) -> Self {
         let inner = Inner {
+            handles: Handles::new(Arc::clone(&app), "session"),
             app,
             specs,
-            all: Mutex::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -157,6 +160,10 @@ impl Sessions {
             size: new.size,
             stop_grace_ms: None,
             deleting: false,
+            activity: None,
+            activity_seq: 0,
+            template: new.template,
+            provider: new.provider,
         };
         let spec = spool::Spec {
             version: spool::SPOOL_VERSION,
@@ -172,6 +179,8 @@ impl Sessions {
             timeout_ms: None,
             log_max_bytes: None,
             created_at_ms: session.created_at,
+            template: session.template.clone(),
+            provider: session.provider.clone(),
         };
         self.accept(session, spec, request).await
     }
@@ -213,7 +222,10 @@ impl Sessions {
     }
 
     /// The session that a request made when it was made first, or the error.
-    async fn repeat_or(&self, request: Option<Request>, error: Error) -> Result<Session, Error> {
+    ///
+    /// # Errors
+    /// The error, when there was no such request.
+    pub async fn repeat_or(&self, request: Option<Request>, error: Error) -> Result<Session, Error> {
         let store = &self.inner.app.store;
         let Some(request) = request else {
             return Err(error);
@@ -228,7 +240,7 @@ impl Sessions {
     /// Whether sessions can be had on the host, and the directory is there.
     async fn check_place(&self, new: &NewSession) -> Result<(), Error> {
         check_place(&self.inner.app, &new.host, new.cwd.as_deref())?;
-        let host = self.host(&new.host)?;
+        let host = self.inner.handles.host(&new.host)?;
         let problem = |view: &crate::hosts::HostView| {
             let facts = view.facts.as_ref()?;
             Some((facts.tmux_problem.clone()?, facts.tmux_hint.clone()))
@@ -254,14 +266,23 @@ impl Sessions {
     /// # Errors
     /// When admission denies it or nothing can be written.
     async fn ask(&self, session: &Session, wish: Wish, request: Option<Request>) -> Result<Answer, Error> {
-        let Some(handle) = self.handle(session.id) else {
+        let Some(handle) = self.inner.handles.get(session.id) else {
             return Err(not_found(session.name.as_str()));
         };
         let (reply, answer) = oneshot::channel();
-        let command = Command { wish, request, reply };
-        let gone = || self.gone(session);
+        let command = Command::Wish { wish, request, reply };
+        let gone = || self.inner.handles.gone(session.name.as_str());
         handle.inbox.send(command).await.map_err(|_closed| gone())?;
         answer.await.map_err(|_dropped| gone())?
+    }
+
+    /// Says that somebody answered through the terminal, at this time of the host. What the session did before that is
+    /// forgotten when this returns. Gives the number of the last event about that; absent when the session is gone.
+    async fn answered(&self, session: &Session, at: TimeMs) -> Option<u64> {
+        let handle = self.inner.handles.get(session.id)?;
+        let (reply, answer) = oneshot::channel();
+        handle.inbox.send(Command::Answered { at, reply }).await.ok()?;
+        answer.await.ok()
     }
 
     /// Asks a session's program to end.
@@ -339,7 +360,7 @@ impl Sessions {
             view.wait_for(|view| view.session.state != SessionState::Creating || view.session.deleting);
         match tokio::time::timeout(SETTLE_WITHIN, made).await {
             Ok(Ok(view)) => Ok(view.session.clone()),
-            Ok(Err(_gone)) => Err(self.gone(&session)),
+            Ok(Err(_gone)) => Err(self.inner.handles.gone(session.name.as_str())),
             // What it still is says enough.
             Err(_late) => Ok(session),
         }
@@ -349,7 +370,9 @@ impl Sessions {
     #[must_use]
     pub fn message(&self, session: &Session) -> v1::Session {
         let live = self
-            .handle(session.id)
+            .inner
+            .handles
+            .get(session.id)
             .map(|handle| Arc::clone(&handle.view.borrow()));
         let live = SessionLive {
             link: link_to(&self.inner.app, &session.host),
@@ -364,31 +387,33 @@ impl Sessions {
     /// # Errors
     /// When it is gone.
     pub fn watch(&self, session: &Session) -> Result<watch::Receiver<Arc<View>>, Error> {
-        let handle = self.handle(session.id);
+        let handle = self.inner.handles.get(session.id);
         let handle = handle.ok_or_else(|| not_found(session.name.as_str()))?;
         Ok(handle.view)
     }
 
-    /// Why a session's driver let go of it: it was removed, or the daemon ends.
-    fn gone(&self, session: &Session) -> Error {
-        let shutdown = &self.inner.app.shutdown;
-        if shutdown.has_begun() {
-            shutdown.error()
-        } else {
-            not_found(session.name.as_str())
-        }
+    /// Number of the event that says what a session does now.
+    #[must_use]
+    fn activity_seq(&self, session: &Session) -> u64 {
+        self.inner
+            .handles
+            .get(session.id)
+            .map_or(0, |handle| handle.view.borrow().session.activity_seq)
+    }
+
+    /// Whether a terminal is attached to the session of this id. Of one that has ended: whether it was when that came.
+    #[must_use]
+    pub fn is_looked_at(&self, id: &str) -> bool {
+        let Some(handle) = id.parse().ok().and_then(|id| self.inner.handles.get(id)) else {
+            return false;
+        };
+        let view = handle.view.borrow();
+        let saw_the_end = || view.left_at.is_some_and(|left| left.elapsed() < SAW_IT_END);
+        view.attached > 0 || (view.session.state.is_ended() && saw_the_end())
     }
 
     fn app(&self) -> &App {
         &self.inner.app
-    }
-
-    fn host(&self, name: &str) -> Result<Arc<Host>, Error> {
-        self.inner
-            .app
-            .hosts
-            .get(name)
-            .ok_or_else(|| unknown_host(name).into())
     }
 
     /// The directory on this machine that a session's log is read from: its own, or that of the copy.
@@ -422,11 +447,14 @@ impl Sessions {
         let view = View {
             session: session.clone(),
             attached: 0,
+            left_at: None,
             last_output: self.last_output(session),
         };
         let (publish, view) = watch::channel(Arc::new(view));
         let (sender, inbox) = mpsc::channel(INBOX);
-        self.all().insert(session.id, Handle { view, inbox: sender });
+        self.inner
+            .handles
+            .insert(session.id, Handle { view, inbox: sender });
         let driver = Driver::new(self.clone(), session.clone(), inbox, publish);
         self.inner.app.tasks.spawn(driver.run());
     }
@@ -453,7 +481,7 @@ impl Sessions {
 
     /// A host that can be called, for verbs that need it now.
     fn reachable(&self, name: &str) -> Result<Arc<Host>, Error> {
-        let host = self.host(name)?;
+        let host = self.inner.handles.host(name)?;
         if host.is_up() {
             return Ok(host);
         }
@@ -470,21 +498,7 @@ impl Sessions {
 
     /// Lets go of the sessions of a host that was removed. Their drivers see that it is gone and end.
     pub fn forget_host(&self, host: &str) {
-        self.all()
-            .retain(|_id, handle| handle.view.borrow().session.host != host);
-    }
-
-    fn forget(&self, id: Id) {
-        self.all().remove(&id);
-    }
-
-    fn handle(&self, id: Id) -> Option<Handle> {
-        self.all().get(&id).cloned()
-    }
-
-    fn all(&self) -> MutexGuard<'_, HashMap<Id, Handle>> {
-        // Nothing under this lock can panic half way through a change.
-        self.inner.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.handles.forget_host(host, |view| &view.session.host);
     }
 }
 

@@ -34,6 +34,15 @@ pub struct Typing {
     pub keys: Vec<String>,
 }
 
+/// Where what comes of typing begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sent {
+    /// Length of the log just before.
+    pub log_offset: u64,
+    /// Number of the event that says what the session did just before.
+    pub after_seq: u64,
+}
+
 impl Typing {
     fn check(&self) -> Result<(), Error> {
         let problem = if self.text.len() > TEXT_MAX {
@@ -56,7 +65,7 @@ impl Typing {
 }
 
 impl Sessions {
-    /// Types into a session. Returns the length of its log just before. A request is recorded before its effect, so
+    /// Types into a session. Returns where what comes of it begins. A request is recorded before its effect, so
     /// that a repeat never types twice; its answer is the first one, or the present length if that got lost.
     ///
     /// # Errors
@@ -67,7 +76,7 @@ impl Sessions {
         verb: Verb,
         typing: Typing,
         request: Option<Request>,
-    ) -> Result<u64, Error> {
+    ) -> Result<Sent, Error> {
         typing.check()?;
         let store = &self.app().store;
         if let Some(request) = &request
@@ -93,7 +102,9 @@ impl Sessions {
             text: typing.text.into_bytes().into(),
             keys: typing.keys,
         });
-        let log_offset = super::answered(&host, sent).await?.log_offset;
+        let sent = super::answered(&host, sent).await?;
+        let after_seq = self.answered(session, sent.answered_ms).await;
+        let log_offset = sent.log_offset;
         if let Some(request) = request
             && let Err(error) = store
                 .set_request_outcome(&request.id, &log_offset.to_string())
@@ -102,12 +113,18 @@ impl Sessions {
             // It was typed, which is what counts; only a repeat would get another offset.
             tracing::warn!(%error, "recording where input was typed");
         }
-        Ok(log_offset)
+        Ok(Sent {
+            log_offset,
+            after_seq: after_seq.unwrap_or_default(),
+        })
     }
 
-    fn first_answer(&self, session: &Session, outcome: Option<&str>) -> u64 {
+    fn first_answer(&self, session: &Session, outcome: Option<&str>) -> Sent {
         let recorded = outcome.and_then(|outcome| outcome.parse().ok());
-        recorded.unwrap_or_else(|| self.spool_dir(session).map_or(0, |dir| dir.log_len()))
+        Sent {
+            log_offset: recorded.unwrap_or_else(|| self.spool_dir(session).map_or(0, |dir| dir.log_len())),
+            after_seq: self.activity_seq(session),
+        }
     }
 
     /// What a session's screen shows, or showed last.
@@ -120,7 +137,7 @@ impl Sessions {
         ansi: bool,
         history_lines: u32,
     ) -> Result<CaptureSessionResponse, Error> {
-        let host = self.host(&session.host)?;
+        let host = self.inner.handles.host(&session.host)?;
         let log = format!(
             "outlast session logs {} shows what it wrote until then",
             session.name

@@ -1,10 +1,12 @@
-//! Waiting for a session: until its program has ended, or until its terminal shows something.
+//! Waiting for a session: until its program has ended, its terminal shows something, or it does something.
+//!
+//! What it does is looked for in the log of events, so that what it did for a moment only is not missed.
 
 use outlast_client::v1::{
     Error, ErrorKind, SessionWaitDone, WaitSessionResponse, wait_session_response::Event,
 };
 use outlast_helper::spool::LogReader;
-use outlast_model::session::Session;
+use outlast_model::{activity::Doing, event::Kind, session::Session};
 use regex::{Regex, RegexBuilder};
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -24,6 +26,12 @@ const REGEX_MAX: usize = 1 << 20;
 /// Pieces that are read in one go, so that waiting on a program that never pauses still notices its client's end.
 const PIECES: usize = 64;
 
+/// A number that no event has.
+const NEVER: u64 = i64::MAX.cast_unsigned();
+
+/// Events that are looked through in one go.
+const PAGE: u32 = 1000;
+
 /// What to wait for.
 #[derive(Debug, Clone)]
 pub enum Condition {
@@ -35,6 +43,13 @@ pub enum Condition {
         matching: Option<Regex>,
         /// Where to look from. Absent: from now.
         from: Option<u64>,
+    },
+    /// It does this.
+    Doing {
+        /// What.
+        doing: Doing,
+        /// Number of an event: only what it does since counts. Absent: what it does now counts as well.
+        after: Option<u64>,
     },
 }
 
@@ -101,12 +116,17 @@ async fn look(
     let dir = sessions
         .spool_dir(session)
         .map_err(|error| failure(error).into_status())?;
-    let host = sessions.host(&session.host).map_err(Error::into_status)?;
+    let host = sessions
+        .inner
+        .handles
+        .host(&session.host)
+        .map_err(Error::into_status)?;
     // Somebody waits for what happens there.
     let _following = host.follow();
     let (matching, start) = match condition {
         Condition::Exited => (None, None),
         Condition::Output { matching, from } => (matching, Some(from)),
+        Condition::Doing { doing, after } => return does(sessions, session, doing, after, answers).await,
     };
     let position = start.flatten().unwrap_or_else(|| dir.log_len());
     let armed = answers.send(Ok(message(Event::ArmedOffset(position)))).await;
@@ -122,7 +142,7 @@ async fn exited(sessions: &Sessions, session: &Session) -> Result<SessionWaitDon
     let ended = view.wait_for(|view| view.session.state.is_ended()).await;
     let session = match ended {
         Ok(view) => view.session.clone(),
-        Err(_gone) => return Err(sessions.gone(session).into_status()),
+        Err(_gone) => return Err(sessions.inner.handles.gone(session.name.as_str()).into_status()),
     };
     let next_offset = sessions.spool_dir(&session).map_or(0, |dir| dir.log_len());
     Ok(SessionWaitDone {
@@ -131,6 +151,68 @@ async fn exited(sessions: &Sessions, session: &Session) -> Result<SessionWaitDon
         line: None,
         next_offset,
     })
+}
+
+async fn does(
+    sessions: &Sessions,
+    session: &Session,
+    doing: Doing,
+    after: Option<u64>,
+    answers: &Answers,
+) -> Result<SessionWaitDone, Status> {
+    let store = &sessions.app().store;
+    let mut view = sessions.watch(session).map_err(Error::into_status)?;
+    let subject = session.id.to_string();
+    let mut cursor = match after {
+        Some(after) => after,
+        // No page: only its number is wanted.
+        None => {
+            let newest = store.events_after(NEVER, 1).await;
+            newest.map_err(|error| failure(error).into_status())?.newest
+        }
+    };
+    let armed = answers.send(Ok(message(Event::ArmedSeq(cursor)))).await;
+    armed.map_err(|_gone| Status::cancelled("the client went away"))?;
+    let mut now_counts = after.is_none();
+    loop {
+        // What is seen now was written before, so what comes after the newest event comes after this.
+        let session = view.borrow_and_update().session.clone();
+        let does = |session: &Session| {
+            session
+                .activity
+                .as_ref()
+                .is_some_and(|activity| activity.doing == doing)
+        };
+        let mut met = does(&session) && (now_counts || session.activity_seq > cursor);
+        now_counts = false;
+        while !met && session.activity_seq > cursor {
+            let page = store.events_after(cursor, PAGE).await;
+            let page = page.map_err(|error| failure(error).into_status())?;
+            let Some(last) = page.events.last() else { break };
+            cursor = last.seq;
+            met = page.events.iter().any(|event| says(event, &subject, doing));
+        }
+        if met || session.state.is_ended() {
+            let next_offset = sessions.spool_dir(&session).map_or(0, |dir| dir.log_len());
+            return Ok(SessionWaitDone {
+                session: Some(sessions.message(&session)),
+                met,
+                line: None,
+                next_offset,
+            });
+        }
+        if view.changed().await.is_err() {
+            return Err(sessions.inner.handles.gone(session.name.as_str()).into_status());
+        }
+    }
+}
+
+/// Whether an event says that a session does this.
+fn says(event: &outlast_model::event::Event, subject: &str, doing: Doing) -> bool {
+    event.subject == subject
+        && event.kind == Kind::SessionActivity.as_str()
+        && serde_json::from_str::<serde_json::Value>(&event.data)
+            .is_ok_and(|data| data.get("activity").and_then(|word| word.as_str()) == Some(doing.as_str()))
 }
 
 async fn output(
@@ -142,7 +224,7 @@ async fn output(
     let io = |error: std::io::Error| failure(error).into_status();
     let mut view = sessions.watch(session).map_err(Error::into_status)?;
     if !super::log::started(&mut view).await {
-        return Err(sessions.gone(session).into_status());
+        return Err(sessions.inner.handles.gone(session.name.as_str()).into_status());
     }
     let dir = sessions.spool_dir(session).map_err(io)?;
     // Before the first look at the log, so that nothing is written unseen.
@@ -189,7 +271,7 @@ async fn output(
         tokio::select! {
             () = watch.changed() => {}
             changed = view.changed() => if changed.is_err() {
-                return Err(sessions.gone(&session).into_status());
+                return Err(sessions.inner.handles.gone(session.name.as_str()).into_status());
             }
         }
     }

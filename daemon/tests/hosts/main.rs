@@ -9,6 +9,7 @@
 )]
 
 mod accounts;
+mod activity;
 mod adding;
 mod away;
 mod bed;
@@ -27,6 +28,7 @@ mod lines;
 mod links;
 mod outages;
 mod places;
+mod providers;
 mod reboot;
 mod sessions;
 mod watch;
