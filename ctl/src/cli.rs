@@ -8,6 +8,8 @@ use crate::duration::parse as duration;
 
 mod host;
 mod job;
+mod notify;
+mod provider;
 mod read;
 mod session;
 mod sync;
@@ -17,6 +19,8 @@ pub use host::{
     Transport,
 };
 pub use job::{Job, JobCancel, JobList, JobPrune, JobState, JobWait, Logs, Run, Stream};
+pub use notify::{Channel, Notify, NotifyTest};
+pub use provider::{Provider, ProviderCheck, ProviderHooks, Template, TemplateCheck};
 pub use session::{
     Attach, Session, SessionCreate, SessionDelete, SessionList, SessionLogs, SessionPeek, SessionRecover,
     SessionRestart, SessionSend, SessionState, SessionStop, SessionWait, Until,
@@ -112,8 +116,22 @@ pub enum Command {
     /// Directories of this machine that are mirrored to hosts
     #[command(subcommand, arg_required_else_help = true)]
     Sync(Sync),
+    /// A live screen of what runs where and what waits for you
+    ///
+    /// What waits for an answer is on top, with what it asks, and the screen of the selected session below. Attach to it and
+    /// come back, send it a line, interrupt or stop it; ? shows the keys. Nothing is asked by the clock: it is fed by events.
+    Top,
+    /// Programs whose doings are known, as coding agents are
+    #[command(subcommand, arg_required_else_help = true)]
+    Provider(Provider),
+    /// What sessions can be started from
+    #[command(subcommand, arg_required_else_help = true)]
+    Template(Template),
     /// Show the numbered log of everything that changed
     Events(Events),
+    /// Being told what happens where you do not look
+    #[command(subcommand, arg_required_else_help = true)]
+    Notify(Notify),
     /// Say whether the daemon runs; never starts it
     Status,
     /// Check this installation, and say what mends what is wrong
@@ -159,6 +177,14 @@ pub enum Completion {
 /// A command line that is being typed.
 #[derive(Debug, Args)]
 pub struct Words {
+    /// The word that is being typed, as far as it is
+    #[arg(
+        long,
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pub word: String,
     /// The words before the one that is being typed, less the program's
     #[arg(last = true)]
     pub words: Vec<String>,

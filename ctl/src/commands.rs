@@ -8,16 +8,20 @@ mod ending;
 mod events;
 mod host;
 mod job;
+mod notify;
 mod overview;
+mod provider;
 mod run;
 mod session;
 mod short;
 mod status;
 mod sync;
+mod template;
+mod top;
 mod version;
 
 use crate::{
-    cli::{Command, Config, DaemonCommand, Host, Job, Session, Sync},
+    cli::{Command, Config, DaemonCommand, Host, Job, Notify, Provider, Session, Sync, Template},
     context::Context,
     error::{Failure, Result},
 };
@@ -38,7 +42,11 @@ pub async fn run(ctx: &Context, command: Option<Command>) -> Result<u8> {
         Some(Command::Session(session)) => Box::pin(run_session(ctx, session)).await,
         Some(Command::Host(host)) => Box::pin(run_host(ctx, host)).await,
         Some(Command::Sync(sync)) => Box::pin(run_sync(ctx, sync)).await,
+        Some(Command::Top) => Box::pin(top::top(ctx)).await,
+        Some(Command::Provider(provider)) => Box::pin(run_provider(ctx, provider)).await,
+        Some(Command::Template(template)) => Box::pin(run_template(ctx, template)).await,
         Some(Command::Events(args)) => Box::pin(events::events(ctx, args)).await,
+        Some(Command::Notify(Notify::Test(args))) => Box::pin(notify::test::test(ctx, args)).await,
         Some(Command::Doctor) => Box::pin(doctor::doctor(ctx)).await,
         Some(Command::Version) => Box::pin(version::version(ctx)).await,
         Some(Command::Config(config)) => match config {
@@ -107,6 +115,24 @@ async fn run_sync(ctx: &Context, command: Sync) -> Result<u8> {
         Sync::Resume(args) => sync::resume::resume(ctx, args).await,
         Sync::Reset(args) => sync::reset::reset(ctx, args).await,
         Sync::Remove(names) => sync::remove::remove(ctx, names).await,
+    }
+}
+
+async fn run_provider(ctx: &Context, command: Provider) -> Result<u8> {
+    match command {
+        Provider::List => provider::list::list(ctx).await,
+        Provider::Show(names) => provider::show::show(ctx, names).await,
+        Provider::Check(args) => provider::check::check(ctx, args).await,
+        Provider::Install(args) => provider::hooks::install(ctx, args).await,
+        Provider::Uninstall(args) => provider::hooks::uninstall(ctx, args).await,
+    }
+}
+
+async fn run_template(ctx: &Context, command: Template) -> Result<u8> {
+    match command {
+        Template::List => template::list::list(ctx).await,
+        Template::Show(names) => template::show::show(ctx, names).await,
+        Template::Check(args) => template::check::check(ctx, args).await,
     }
 }
 

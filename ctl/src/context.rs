@@ -39,6 +39,8 @@ pub struct Context {
     pub out: Style,
     pub err: Style,
     current: RefCell<Option<Daemon>>,
+    /// Something else has the screen.
+    hushed: Cell<bool>,
 }
 
 impl std::fmt::Debug for Context {
@@ -58,7 +60,13 @@ impl Context {
             out,
             err,
             current: RefCell::new(None),
+            hushed: Cell::new(false),
         }
+    }
+
+    /// From now on nothing is narrated: something has the whole screen and says itself what there is to say.
+    pub fn hush(&self) {
+        self.hushed.set(true);
     }
 
     /// Where outlast keeps things.
@@ -148,7 +156,7 @@ impl Context {
 
     /// Narrates on stderr, unless silence or JSON is wanted.
     pub fn note(&self, text: &str) {
-        if !self.global.quiet && !self.global.json {
+        if !self.global.quiet && !self.global.json && !self.hushed.get() {
             remark(&format!("{}\n", escape(text)));
         }
     }

@@ -29,10 +29,19 @@ pub struct Baggage {
 pub fn pack(ctx: &Context, host: Option<&str>, cwd: Option<&Path>, sets: &[String]) -> Result<Baggage> {
     let local = host.is_none_or(|host| host == LOCAL);
     Ok(Baggage {
-        base: if local { own(ctx) } else { HashMap::new() },
+        base: base(ctx, host),
         set: sets.iter().map(|set| assignment(set)).collect::<Result<_>>()?,
         cwd: directory(local, cwd)?,
     })
+}
+
+/// The whole environment for something on a host; empty for other machines.
+pub fn base(ctx: &Context, host: Option<&str>) -> HashMap<String, String> {
+    if host.is_none_or(|host| host == LOCAL) {
+        own(ctx)
+    } else {
+        HashMap::new()
+    }
 }
 
 /// This process's environment, less what belongs to tmux and to outlast itself.

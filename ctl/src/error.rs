@@ -175,6 +175,11 @@ impl Failure {
         matches!(self, Self::Told(told) if told.kind == "not_found")
     }
 
+    /// True when the command line is wrong.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Told(told) if told.kind == "usage")
+    }
+
     /// True when the thing is not in a state that allows the wish.
     pub fn is_wrong_state(&self) -> bool {
         matches!(self, Self::Told(told) if told.kind == "wrong_state")
@@ -189,6 +194,14 @@ impl Failure {
     pub fn message(&self) -> Option<&str> {
         match self {
             Self::Told(told) => Some(&told.message),
+            Self::Closed | Self::Exit(_) => None,
+        }
+    }
+
+    /// What helps, where something does.
+    pub fn advice(&self) -> Option<&str> {
+        match self {
+            Self::Told(told) => told.hint.as_deref(),
             Self::Closed | Self::Exit(_) => None,
         }
     }

@@ -92,7 +92,16 @@ struct Ends {
 impl Pump {
     /// A way to the outputs.
     pub fn new() -> Self {
-        let (queue, chunks) = mpsc::channel(QUEUE);
+        Self::holding(QUEUE)
+    }
+
+    /// A way for what is better left out than late: one chunk waits while another is written. See [`Pump::room`].
+    pub fn narrow() -> Self {
+        Self::holding(1)
+    }
+
+    fn holding(chunks: usize) -> Self {
+        let (queue, chunks) = mpsc::channel(chunks);
         let (tell, end) = oneshot::channel();
         Self {
             queue,
@@ -121,6 +130,11 @@ impl Pump {
             // The thread only leaves while the queue is open when writing failed.
             Ok(()) => Err(Failure::Closed),
         }
+    }
+
+    /// Waits until something can be handed over at once, or until writing has failed, which the next writing tells.
+    pub async fn room(&self) {
+        let _ = self.queue.reserve().await;
     }
 
     /// A way for remarks in between.

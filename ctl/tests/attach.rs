@@ -54,7 +54,8 @@ fn link(link: Link) -> Tell {
 }
 
 /// A session as the daemon shows it. What is typed is noted and shown; some bytes do something:
-/// `D` the host goes away, `U` (by the test) it is back, `K` the connection breaks, `X` the program ends.
+/// `D` the host goes away, `U` (by the test) it is back, `K` the connection breaks, `X` the program ends, `N` something
+/// elsewhere wants somebody while the program is in the midst of a sequence.
 #[derive(Clone, Default)]
 struct Far {
     /// Input and sizes, as text.
@@ -137,6 +138,16 @@ impl Far {
             match typed.as_str() {
                 "D" => tell(&answers, link(Link::Backoff)).await,
                 "K" => return,
+                "N" => {
+                    let notice = v1::AttachNotice {
+                        title: "agent waits; quickly".to_owned(),
+                        body: "Go on?\u{1b}]0;owned\u{7}".to_owned(),
+                    };
+                    tell(&answers, Tell::Output("red\x1b[3".into())).await;
+                    tell(&answers, Tell::Notice(notice)).await;
+                    tell(&answers, Tell::Output("1m".into())).await;
+                    tell(&answers, Tell::Output("rose".into())).await;
+                }
                 "S" => {
                     let stop = Error::new(ErrorKind::Stopping, "outlastd is stopping").into_status();
                     let _ = answers.send(Err(stop)).await;
@@ -165,6 +176,10 @@ fn attached() -> (Fake, Far, Pty) {
 }
 
 fn attached_to(far: Far) -> (Fake, Far, Pty) {
+    attached_by(far, &[("TERM", "xterm")])
+}
+
+fn attached_by(far: Far, env: &[(&str, &str)]) -> (Fake, Far, Pty) {
     let served = far.clone();
     let fake = Fake::start(Script {
         sessions: [("web", web(Link::Up)), (ID, web(Link::Up))]
@@ -174,7 +189,7 @@ fn attached_to(far: Far) -> (Fake, Far, Pty) {
         ..Script::default()
     });
     let mut command = outlast(fake.home(), &["--no-start", "session", "attach", "web"]);
-    command.env("TERM", "xterm");
+    command.envs(env.iter().copied());
     let pty = Pty::start(&command);
     pty.wait_text("screen 1");
     (fake, far, pty)
@@ -279,6 +294,32 @@ fn escapes_at_the_beginning_of_a_line_leave_help_and_type_a_tilde() {
     assert_eq!(pty.wait_exit(DEADLINE).code(), Some(0));
     pty.wait_text("detached from session web; it goes on, come back with: outlast attach web");
     assert!(far.said().ends_with("k\r[detach]"), "{}", far.said());
+}
+
+#[test]
+fn what_wants_somebody_elsewhere_is_told_in_the_way_of_the_terminal_and_cuts_nothing() {
+    for (env, told) in [
+        (
+            &[("TERM", "xterm")][..],
+            "\u{1b}]9;outlast: agent waits; quickly: Go on? ]0;owned\u{7}",
+        ),
+        (
+            &[("TERM", "foot")],
+            "\u{1b}]777;notify;agent waits, quickly;Go on? ]0;owned\u{7}",
+        ),
+        (
+            &[("TERM", "tmux-256color"), ("TMUX", "/tmp/x,1,0")],
+            "\u{1b}Ptmux;\u{1b}\u{1b}]9;outlast: agent waits; quickly: Go on? ]0;owned\u{7}\u{1b}\\",
+        ),
+        (&[("TERM", "linux")], ""),
+    ] {
+        let (_fake, far, mut pty) = attached_by(Far::default(), env);
+        pty.write(b"N");
+        pty.wait_text(&format!("red\u{1b}[31m{told}rose"));
+        pty.write(b"a");
+        pty.wait_text("<a>");
+        assert_eq!(far.said(), "Na");
+    }
 }
 
 #[test]

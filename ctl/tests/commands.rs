@@ -71,7 +71,7 @@ fn usage_errors_are_one_line_a_hint_and_2_also_for_run() {
         (
             &["run", "--timeout", "5x", "--", "true"],
             "error: invalid value '5x' for '--timeout <DUR>': a duration looks like 30s, 5m, 1h30m or 90 (seconds)\n",
-            "",
+            "hint: outlast run --help\n",
         ),
         (
             &["run"],
@@ -81,7 +81,7 @@ fn usage_errors_are_one_line_a_hint_and_2_also_for_run() {
         (
             &["job", "list", "--limit", "many"],
             "error: invalid value 'many' for '--limit <N>': it is not a whole number\n",
-            "",
+            "hint: outlast job list --help\n",
         ),
         (
             &["--such"],
@@ -89,9 +89,14 @@ fn usage_errors_are_one_line_a_hint_and_2_also_for_run() {
             "hint: outlast --help\n",
         ),
         (
-            &["session", "wait", "x", "--until", "idle"],
-            "error: --until waiting and --until idle need a report from the program, which this version does not read\n",
-            "hint: --until output --match REGEX\n",
+            &["session", "wait", "x", "--until", "idle", "--from", "now"],
+            "error: --match and --from go with --until output\n",
+            "hint: --until output\n",
+        ),
+        (
+            &["session", "wait", "x", "--after", "7"],
+            "error: --after goes with --until waiting and --until idle\n",
+            "hint: --until waiting\n",
         ),
     ] {
         let ran = run(outlast(&home, args));

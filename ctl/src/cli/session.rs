@@ -57,7 +57,13 @@ pub struct SessionCreate {
     /// Host to run on (default: local)
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
-    /// Directory to run in (default: this one)
+    /// Template to start it from; what is said here wins over it
+    #[arg(long, value_name = "TEMPLATE")]
+    pub template: Option<String>,
+    /// Provider whose program it runs
+    #[arg(long, value_name = "PROVIDER")]
+    pub provider: Option<String>,
+    /// Directory to run in (default: that of the template, else this one)
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<PathBuf>,
     #[command(flatten)]
@@ -71,7 +77,7 @@ pub struct SessionCreate {
     /// Attach to it at once
     #[arg(long)]
     pub attach: bool,
-    /// Program and arguments (default: the login shell)
+    /// Program and arguments (default: the template's, else the provider's, else the login shell)
     #[arg(last = true, value_name = "CMD")]
     pub command: Vec<String>,
 }
@@ -157,6 +163,9 @@ pub struct SessionWait {
     /// Look at output from here on: start, now, or an offset in bytes, as send --json gives it
     #[arg(long, value_name = "WHERE", value_parser = from)]
     pub from: Option<From>,
+    /// Only what it does after the event of this number counts, as send --json gives it
+    #[arg(long, value_name = "SEQ")]
+    pub after: Option<u64>,
     /// Give up after so long; the session goes on
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub timeout: Option<Duration>,

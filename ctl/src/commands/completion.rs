@@ -1,6 +1,7 @@
-//! `completion`: scripts for shells. Verbs and flags stand in them; for the names of jobs, sessions, hosts and syncs they ask
-//! `completion names`, which answers from a daemon that runs and never starts one.
+//! `completion`: scripts for shells. Verbs and flags stand in them; for the names of jobs, sessions, hosts and syncs, and for
+//! directories on hosts, they ask `completion names`, which answers from a daemon that runs and never starts one.
 
+mod directories;
 mod names;
 
 use std::{env, fs, path::PathBuf};
@@ -43,7 +44,7 @@ pub async fn completion(ctx: &Context, args: &Completion) -> Result<u8> {
                 Shell::Fish => "new shells have it",
             });
         }
-        Completion::Names(words) => return names::names(ctx, &words.words).await,
+        Completion::Names(words) => return names::names(ctx, words).await,
     }
     Ok(0)
 }
@@ -59,31 +60,52 @@ fn script(shell: Shell) -> String {
     with_names(shell, &String::from_utf8_lossy(&text))
 }
 
-/// What is put before the functions of zsh: the words, before its own completion takes them apart. Of `--host=b` the flag is
-/// a word that stands before.
+/// What is put before the functions of zsh: the words, before its own completion takes them apart.
 const ZSH_WORDS: &str = "    local -a outlast_words; outlast_words=(\"${(@)words[2,CURRENT-1]}\")
-    [[ $words[CURRENT] == --*=* ]] && outlast_words+=(\"${words[CURRENT]%%=*}\")
+    local outlast_word=$words[CURRENT]
 ";
 
 /// How the arguments end in the script of zsh that name something there is: by their help, or the name of their value.
-const ZSH_NAMED: [&str; 5] = [
+const ZSH_NAMED: [&str; 12] = [
     "unique beginning of an id",
     "all that have ended)",
     "Name of the host",
     "Names of hosts",
+    "Names of providers",
+    "Names of providers (all when left out)",
+    "Names of templates (all when left out)",
     "]:HOST",
+    "]::NAME",
+    "]::PATH",
+    "]:PROVIDER",
+    "]:TEMPLATE",
 ];
+
+/// How the argument ends there that is a place on a host, or a directory here.
+const ZSH_PLACED: &str = "the directory here, and where it goes";
 
 /// What zsh offers where a name is asked for.
 const ZSH_NAMES: &str = "
 (( $+functions[_outlast_names] )) ||
 _outlast_names() {
-    local -a names; names=(${(f)\"$(outlast completion names -- \"${(@)outlast_words}\" 2>/dev/null)\"})
-    (( $#names )) && compadd -a names
+    local -a names
+    names=(${(f)\"$(outlast completion names --word=\"$outlast_word\" -- \"${(@)outlast_words}\" 2>/dev/null)\"})
+    (( $#names )) || return 1
+    if [[ $names[1] == *[:/] ]]; then
+        compadd -S '' -a names
+    else
+        compadd -a names
+    fi
+}
+
+(( $+functions[_outlast_places] )) ||
+_outlast_places() {
+    _outlast_names || _files
 }
 ";
 
-/// What bash does: names where names are asked for, else what the script says.
+/// What bash does: names where names are asked for, else what the script says. It takes words apart at `=` and `:`, and puts
+/// what is offered after the last of them.
 const BASH_NAMES: &str = "
 _outlast_names() {
     local names word cur=${COMP_WORDS[COMP_CWORD]}
@@ -96,8 +118,15 @@ _outlast_names() {
         fi
     done
     if [[ $cur != -* ]]; then
-        names=$(outlast completion names -- \"${COMP_WORDS[@]:1:COMP_CWORD-1}\" 2>/dev/null)
+        names=$(outlast completion names --word=\"$cur\" -- \"${COMP_WORDS[@]:1:COMP_CWORD-1}\" 2>/dev/null)
         if [[ -n $names ]]; then
+            if [[ $cur == : ]]; then
+                names=${names//\"${COMP_WORDS[COMP_CWORD-1]}:\"/}
+            elif [[ ${COMP_WORDS[COMP_CWORD-1]} == : ]]; then
+                names=${names//\"${COMP_WORDS[COMP_CWORD-2]}:\"/}
+            fi
+            [[ $cur == [:=] ]] && cur=
+            [[ $names == *[:/] ]] && compopt -o nospace 2>/dev/null
             COMPREPLY=($(compgen -W \"$names\" -- \"$cur\"))
             return
         fi
@@ -111,13 +140,16 @@ const FISH_NAMES: &str = "
 function __fish_outlast_names
     set -l words (commandline -opc)
     set -e words[1]
-    # Of --host=b the flag is a word that stands before.
-    set -a words (string replace -rf -- '^(--[^=]+)=.*' '$1' (commandline -ct))
-    outlast completion names -- $words 2>/dev/null
+    set -l word (commandline -ct)
+    outlast completion names --word=\"$word\" -- $words 2>/dev/null
 end
 
 complete -c outlast -n '__fish_outlast_names | string length -q' -f -a '(__fish_outlast_names)'
-complete -c outlast -n '__fish_seen_subcommand_from run create list' -l host -x -a '(__fish_outlast_names)'
+complete -c outlast -n '__fish_seen_subcommand_from run create list check install uninstall' -l host -x -a '(__fish_outlast_names)'
+complete -c outlast -n '__fish_seen_subcommand_from run create' -l sync -x -a '(__fish_outlast_names)'
+complete -c outlast -n '__fish_seen_subcommand_from reset' -l adopt -x -a '(__fish_outlast_names)'
+complete -c outlast -n '__fish_seen_subcommand_from create' -l provider -x -a '(__fish_outlast_names)'
+complete -c outlast -n '__fish_seen_subcommand_from create' -l template -x -a '(__fish_outlast_names)'
 ";
 
 /// Adds to a generated script that names are asked for.
@@ -133,6 +165,10 @@ fn with_names(shell: Shell, script: &str) -> String {
             let script = ZSH_NAMED.iter().fold(script, |script, end| {
                 script.replace(&format!("{end}:_default'"), &format!("{end}:_outlast_names'"))
             });
+            let script = script.replace(
+                &format!("{ZSH_PLACED}:_default'"),
+                &format!("{ZSH_PLACED}:_outlast_places'"),
+            );
             let (functions, registration) = script.rsplit_once("\nif [").unwrap_or((&script, ""));
             format!("{functions}{ZSH_NAMES}\nif [{registration}")
         }

@@ -7,7 +7,7 @@ mod connect;
 pub mod exec;
 pub mod forward;
 pub mod list;
-mod program;
+pub mod program;
 pub mod remove;
 pub mod shell;
 pub mod show;

@@ -1,6 +1,6 @@
 //! The bare command: what runs where, what ended lately, which syncs want somebody to look.
 
-use outlast_client::v1::{GetOverviewRequest, Link};
+use outlast_client::v1::{Activity, GetOverviewRequest, Link};
 
 use crate::{
     context::Context,
@@ -51,7 +51,13 @@ pub async fn overview(ctx: &Context) -> Result<u8> {
     let (odd, well): (Vec<_>, Vec<_>) = seen.syncs.iter().partition(|sync| wants_attention(sync));
     section("Hosts that are away", &people::hosts(away), None);
     section("Syncs", &render::sync::syncs(odd), going_well(well.len()));
-    section("Sessions", &people::sessions(&seen.sessions), None);
+    // What waits for somebody comes first; the others stay in their order.
+    let (waiting, others): (Vec<_>, Vec<_>) = seen
+        .sessions
+        .iter()
+        .partition(|session| session.activity() == Activity::Waiting);
+    section("Waiting for you", &people::sessions(waiting), None);
+    section("Sessions", &people::sessions(others), None);
     section("Jobs", &people::jobs(&seen.live_jobs), more);
     section("Ended lately", &people::jobs(&seen.ended_jobs), None);
     if text.is_empty() {

@@ -26,6 +26,8 @@ pub async fn run(ctx: &Context, mut args: Run) -> Result<u8> {
     let work = Work {
         what: "the job",
         failure: SyncFailure::Fail,
+        waits: !args.detach,
+        waiting: "without --detach it is waited for",
         host: args.host.as_deref(),
         cwd: args.cwd.as_deref(),
     };

@@ -90,7 +90,7 @@ pub async fn logs(ctx: &Context, args: Logs) -> Result<u8> {
                 follow: args.follow,
                 timeout: args.timeout,
             };
-            session::logs::of(ctx, &found, away.as_ref(), &args).await
+            Box::pin(session::logs::of(ctx, &found, away.as_ref(), &args)).await
         }
     }
 }
@@ -119,7 +119,8 @@ pub async fn wait(ctx: &Context, args: Wait) -> Result<u8> {
     if jobs.is_empty() && args.all_output && !sessions.is_empty() {
         return Err(Failure::usage("--all-output is for jobs").hint("outlast logs -f NAME"));
     }
-    let condition = session::wait::Condition::new(args.until.unwrap_or(Until::Exited), args.pattern, None)?;
+    let condition =
+        session::wait::Condition::new(args.until.unwrap_or(Until::Exited), args.pattern, None, None)?;
     let started = tokio::time::Instant::now();
     if !jobs.is_empty() {
         let wait = JobWait {

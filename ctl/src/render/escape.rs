@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
+use outlast_client::text::is_unsafe;
+
 /// Shows control characters, line separators and whatever changes the direction of text or is invisible as escapes.
 pub fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
@@ -34,19 +36,6 @@ pub fn escape_lines(text: &str) -> Cow<'_, str> {
         .map(|line| line.split('\t').map(escape).collect::<Vec<_>>().join("\t"))
         .collect();
     Cow::Owned(lines.join("\n"))
-}
-
-/// True for what must not reach a terminal from outside.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            // Direction marks, embeddings, overrides and isolates.
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-            // Line and paragraph separators.
-            | '\u{2028}' | '\u{2029}'
-            // Invisible: zero width, soft hyphen, word joiner, deprecated formats, tags, annotations.
-            | '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// A command line as one would type it, safe to show.

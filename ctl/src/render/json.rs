@@ -2,6 +2,7 @@
 //! is `null`.
 
 mod host;
+mod provider;
 mod sync;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 pub use self::{
     host::{Check, ExecEnd, ExecLine, LinkLine, Listening, Problem, Removed, took_ms},
+    provider::{Hooks, Provider, ProviderChecked, Template, millis},
     sync::{Sync, sync_mode, sync_state},
 };
 use super::time::rfc3339;
@@ -58,6 +60,14 @@ pub fn link(link: v1::Link) -> Option<String> {
 
 pub fn level(level: v1::FindingLevel) -> Option<String> {
     word(level.as_str_name(), "FINDING_LEVEL_")
+}
+
+pub fn notify_channel(channel: v1::NotifyChannel) -> Option<String> {
+    word(channel.as_str_name(), "NOTIFY_CHANNEL_")
+}
+
+pub fn notify_outcome(outcome: v1::NotifyOutcome) -> Option<String> {
+    word(outcome.as_str_name(), "NOTIFY_OUTCOME_")
 }
 
 pub fn stream(stream: v1::LogStream) -> Option<String> {
@@ -133,6 +143,8 @@ pub struct Session<'a> {
     reason: Option<&'a str>,
     activity_since: Option<String>,
     activity_message: Option<&'a str>,
+    template: Option<&'a str>,
+    provider: Option<&'a str>,
 }
 
 impl<'a> From<&'a v1::Session> for Session<'a> {
@@ -158,6 +170,8 @@ impl<'a> From<&'a v1::Session> for Session<'a> {
             reason: session.reason.as_deref(),
             activity_since: time(session.activity_since.as_ref()),
             activity_message: session.activity_message.as_deref(),
+            template: session.template.as_deref(),
+            provider: session.provider.as_deref(),
         }
     }
 }
@@ -280,6 +294,25 @@ impl<'a> From<&'a v1::Finding> for Finding<'a> {
             level: level(finding.level()),
             message: &finding.message,
             fix: finding.fix.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct NotifyAttempt<'a> {
+    channel: Option<String>,
+    outcome: Option<String>,
+    message: Option<&'a str>,
+    hint: Option<&'a str>,
+}
+
+impl<'a> From<&'a v1::NotifyAttempt> for NotifyAttempt<'a> {
+    fn from(attempt: &'a v1::NotifyAttempt) -> Self {
+        Self {
+            channel: notify_channel(attempt.channel()),
+            outcome: notify_outcome(attempt.outcome()),
+            message: attempt.message.as_deref(),
+            hint: attempt.hint.as_deref(),
         }
     }
 }
@@ -407,7 +440,7 @@ mod tests {
         assert_eq!(
             fields(&Session::from(&v1::Session::default())),
             "id name host workspace agent cwd command state exit_code signal activity activity_source attached link pid \
-             created_at last_activity_at reason activity_since activity_message"
+             created_at last_activity_at reason activity_since activity_message template provider"
         );
         assert_eq!(
             fields(&Host::from(&v1::Host::default())),

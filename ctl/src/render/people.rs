@@ -70,7 +70,8 @@ pub fn exit(code: Option<i32>, killed: Option<i32>) -> String {
     }
 }
 
-fn job_tone(job: &v1::Job) -> Tone {
+/// How good the state of a job is.
+pub fn job_tone(job: &v1::Job) -> Tone {
     match job.state() {
         JobState::Succeeded => Tone::Good,
         JobState::Failed | JobState::Lost => Tone::Bad,
@@ -134,7 +135,8 @@ pub fn jobs<'a>(jobs: impl IntoIterator<Item = &'a v1::Job>) -> Table {
     table
 }
 
-fn session_tone(state: SessionState) -> Tone {
+/// How good the state of a session is.
+pub fn session_tone(state: SessionState) -> Tone {
     match state {
         SessionState::Running => Tone::Good,
         SessionState::Creating => Tone::Busy,
@@ -162,7 +164,7 @@ fn session_state(session: &v1::Session) -> Cell {
 }
 
 /// What a session runs.
-fn program(session: &v1::Session) -> String {
+pub fn program(session: &v1::Session) -> String {
     if session.command.is_empty() {
         "login shell".to_owned()
     } else {
@@ -172,11 +174,19 @@ fn program(session: &v1::Session) -> String {
 
 /// Sessions, one a row.
 pub fn sessions<'a>(sessions: impl IntoIterator<Item = &'a v1::Session>) -> Table {
-    let mut table = Table::new(&[
-        "NAME", "STATE", "EXIT", "HOST", "AGE", "ACTIVE", "VIEWERS", "COMMAND",
-    ]);
+    let sessions: Vec<_> = sessions.into_iter().collect();
+    let says = sessions.iter().any(|session| session.activity_message.is_some());
+    let mut table = Table::new(if says {
+        &[
+            "NAME", "STATE", "EXIT", "HOST", "AGE", "ACTIVE", "VIEWERS", "COMMAND", "SAYS",
+        ]
+    } else {
+        &[
+            "NAME", "STATE", "EXIT", "HOST", "AGE", "ACTIVE", "VIEWERS", "COMMAND",
+        ]
+    });
     for session in sessions {
-        table.row(vec![
+        let mut row = vec![
             Cell::new(&session.name).tone(Tone::Bold),
             session_state(session),
             Cell::new(exit(session.exit_code, session.signal)),
@@ -185,12 +195,15 @@ pub fn sessions<'a>(sessions: impl IntoIterator<Item = &'a v1::Session>) -> Tabl
             age(session.last_activity_at.as_ref()),
             Cell::new(session.attached.to_string()),
             Cell::new(program(session)),
-        ]);
+        ];
+        row.extend(says.then(|| Cell::new(session.activity_message.as_deref().unwrap_or_default())));
+        table.row(row);
     }
     table
 }
 
-fn link_tone(link: Link) -> Tone {
+/// How good a connection is.
+pub fn link_tone(link: Link) -> Tone {
     match link {
         Link::Up => Tone::Good,
         Link::Connecting => Tone::Busy,
@@ -269,7 +282,7 @@ pub fn hosts<'a>(hosts: impl IntoIterator<Item = &'a v1::Host>) -> Table {
 }
 
 /// A time that a step took: `0.4 ms`, `12 ms`, `1.2 s`.
-fn took(ms: f64) -> String {
+pub(super) fn took(ms: f64) -> String {
     if ms >= 1000.0 {
         format!("{:.1} s", ms / 1000.0)
     } else if ms >= 9.95 {
@@ -436,6 +449,8 @@ pub fn session_facts(session: &v1::Session) -> Facts {
     fact(&mut facts, "message", session.activity_message.clone());
     fact(&mut facts, "command", Some(program(session)));
     fact(&mut facts, "restart", session.restart_command.clone());
+    fact(&mut facts, "template", session.template.clone());
+    fact(&mut facts, "provider", session.provider.clone());
     fact(
         &mut facts,
         "host",

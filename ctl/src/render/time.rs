@@ -24,14 +24,21 @@ pub fn seconds_until(time: &Wire) -> f64 {
 
 /// Seconds until a time; negative for one in the past.
 fn seconds_ahead(time: &Wire) -> f64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs_f64();
+    seconds(time) - now()
+}
+
+/// The present time in seconds since 1970.
+pub fn now() -> f64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default().as_secs_f64()
+}
+
+/// A time in seconds since 1970.
+pub fn seconds(time: &Wire) -> f64 {
     // Seconds of our era are exact in a double.
     #[allow(clippy::cast_precision_loss)]
-    let then = time.seconds as f64 + f64::from(time.nanos) / 1e9;
-    then - now
+    let whole = time.seconds as f64;
+    whole + f64::from(time.nanos) / 1e9
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 mod hosts;
+pub mod screen;
 mod services;
 mod syncs;
 

@@ -12,7 +12,10 @@
 //! The screen stays meanwhile. For the first second without a daemon, which is as long as most restarts take, what is
 //! typed is kept and typed when it is back; from then on a notice says what is the matter, and input is refused.
 
+mod left;
+mod news;
 mod screen;
+mod seam;
 mod shown;
 mod typing;
 
@@ -34,7 +37,10 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
+pub use self::left::Over;
 use self::{
+    left::{Left, farewell},
+    news::News,
     screen::Screen,
     shown::Shown,
     typing::{resize, type_in},
@@ -42,12 +48,11 @@ use self::{
 use crate::{
     cli::Attach,
     context::Context,
-    error::{Failure, INTERRUPTED, Result},
+    error::{Failure, Result},
     escapes::{Escape, Escapes},
     follow::{PATIENCE, Patience, SAY_AFTER, away, cut, ended},
     notice::Notice,
-    pump::{self, Pump, answer},
-    render::json,
+    pump::{self, Pump},
     terminal::{self, Keyboard, Raw},
 };
 
@@ -95,12 +100,33 @@ pub async fn of(ctx: &Context, session: v1::Session, read_only: bool) -> Result<
     if std::env::var_os("TMUX").is_some() {
         ctx.note("this terminal is inside tmux: to leave the session press the prefix twice, then d");
     }
-    let name = session.name.clone();
-    let host = session.host.clone();
+    let (name, host) = (session.name.clone(), session.host.clone());
+    let left = connect(ctx, session, read_only, Vec::new()).await?;
+    if let Left::End(end) = left {
+        return farewell(ctx, &name, &end);
+    }
+    let (last_words, code) = (left.last_words(&name, &host)?, left.code());
+    pump::last_remark(&format!("{last_words}\n"));
+    Ok(code)
+}
+
+/// Attaches to a session as a part of something else, which gets the terminal back. `typed` was typed for it already.
+pub async fn within(ctx: &Context, session: v1::Session, typed: Vec<u8>) -> Result<Over> {
+    check()?;
+    let session = super::made::wait(ctx, session).await?;
+    let (name, host) = (session.name.clone(), session.host.clone());
+    match connect(ctx, session, false, typed).await? {
+        Left::Signal(number) => Ok(Over::Signal(number)),
+        left => left.last_words(&name, &host).map(Over::Left),
+    }
+}
+
+/// Joins terminal and session until one of them is gone. The terminal is as it was before.
+async fn connect(ctx: &Context, session: v1::Session, read_only: bool, typed_ahead: Vec<u8>) -> Result<Left> {
     let mut pump = Pump::new();
     let mut attachment = Attachment {
         ctx,
-        host: host.clone(),
+        host: session.host.clone(),
         ran: session.state() == SessionState::Running,
         open: AttachOpen {
             session: session.id,
@@ -109,94 +135,24 @@ pub async fn of(ctx: &Context, session: v1::Session, read_only: bool) -> Result<
             read_only,
             utf8: terminal::is_utf8(),
         },
-        resume: format!("outlast attach {name}"),
+        resume: format!("outlast attach {}", session.name),
         patience: Patience::silent(PATIENCE),
         screen: Screen::new(pump.aside()),
+        news: News::for_this_terminal(),
         pump,
         keyboard: Keyboard::open()?,
         escapes: Escapes::new(),
-        typed_ahead: Vec::new(),
+        typed_ahead,
         attached_once: false,
         broken_since: None,
         signals: Signals::take_over()?,
     };
-    let outcome = {
-        let mut raw = Raw::enter()?;
-        // On the heap: it is large, and part of several commands.
-        let outcome = Box::pin(attachment.run(&mut raw)).await;
-        // Everything is on the screen before the mode changes.
-        attachment.pump.last_words().await;
-        outcome
-    };
-    match outcome? {
-        Left::End(end) => farewell(ctx, &name, &end),
-        Left::Signal(number) => {
-            pump::last_remark(&format!(
-                "detached from session {name}; it goes on, come back with: outlast attach {name}\n"
-            ));
-            Ok(128_u8.saturating_add(number))
-        }
-        Left::CutOff => {
-            pump::remark(&format!(
-                "left session {name} without a connection; it goes on, come back with: outlast attach {name}\n"
-            ));
-            Ok(INTERRUPTED)
-        }
-        Left::Away => {
-            pump::remark(&format!(
-                "left session {name}; its host {host} is away, come back with: outlast attach {name}\n"
-            ));
-            Ok(INTERRUPTED)
-        }
-    }
-}
-
-/// Says how it ended, as the last line, and gives the exit code.
-fn farewell(ctx: &Context, name: &str, end: &v1::AttachEnd) -> Result<u8> {
-    let session = end.session.clone().unwrap_or_default();
-    if ctx.global.json {
-        answer(&json::line(&json::Session::from(&session)))?;
-    }
-    match end.reason() {
-        AttachEndReason::Exited => {
-            if !ctx.global.json {
-                pump::remark(&format!("session {name} {}\n", super::how_it_ended(&session)));
-            }
-            Ok(super::code(&session))
-        }
-        AttachEndReason::Lost => {
-            let because = session
-                .reason
-                .as_deref()
-                .map(|reason| format!(": {reason}"))
-                .unwrap_or_default();
-            Err(
-                Failure::new(ErrorKind::Failed, format!("session {name} was lost{because}"))
-                    .hint(format!("outlast session recover {name}"))
-                    .about(name),
-            )
-        }
-        AttachEndReason::Detached | AttachEndReason::Unspecified => {
-            if !ctx.global.json {
-                pump::remark(&format!(
-                    "detached from session {name}; it goes on, come back with: outlast attach {name}\n"
-                ));
-            }
-            Ok(0)
-        }
-    }
-}
-
-/// Why the terminal was left.
-enum Left {
-    /// The daemon said.
-    End(Box<v1::AttachEnd>),
-    /// A signal ended this process.
-    Signal(u8),
-    /// The user, while there was no connection to the daemon.
-    CutOff,
-    /// The user, while the host was away.
-    Away,
+    let mut raw = Raw::enter()?;
+    // On the heap: it is large, and part of several commands.
+    let outcome = Box::pin(attachment.run(&mut raw)).await;
+    // Everything is on the screen before the mode changes.
+    attachment.pump.last_words().await;
+    outcome
 }
 
 /// Why one attachment is over.
@@ -244,6 +200,7 @@ struct Attachment<'a> {
     resume: String,
     patience: Patience,
     screen: Screen,
+    news: News,
     pump: Pump,
     keyboard: Keyboard,
     escapes: Escapes,
@@ -386,10 +343,13 @@ impl Attachment<'_> {
             patience,
             pump,
             screen,
+            news,
             signals,
             host,
             ..
         } = self;
+        // Whatever the far end was in the midst of, it begins anew.
+        news.anew();
         let Signals {
             resized,
             terminate,
@@ -400,6 +360,7 @@ impl Attachment<'_> {
             messages: &mut messages,
             pump,
             screen,
+            news,
             patience,
             raw,
             send: &send,

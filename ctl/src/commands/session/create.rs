@@ -20,6 +20,8 @@ pub async fn create(ctx: &Context, mut args: SessionCreate) -> Result<u8> {
     let work = Work {
         what: "the session",
         failure: SyncFailure::Warn,
+        waits: args.attach,
+        waiting: "with --attach it is waited for",
         host: args.host.as_deref(),
         cwd: args.cwd.as_deref(),
     };
@@ -28,16 +30,20 @@ pub async fn create(ctx: &Context, mut args: SessionCreate) -> Result<u8> {
         args.host = Some(ready.host);
         args.cwd = ready.cwd.or(args.cwd);
     }
+    let said_cwd = args.cwd.is_some();
     let baggage = environment::pack(ctx, args.host.as_deref(), args.cwd.as_deref(), &args.env)?;
     let request = CreateSessionRequest {
         request_id: request_id(),
         name: args.name,
         host: args.host,
-        cwd: baggage.cwd,
+        cwd: baggage.cwd.clone().filter(|_| said_cwd),
+        default_cwd: baggage.cwd.filter(|_| !said_cwd),
         command: args.command,
         restart_command: args.restart_command,
         base_env: baggage.base,
         env: baggage.set,
+        template: args.template,
+        provider: args.provider,
         size: terminal::is_there().then(terminal::size),
     };
     let created = ctx

@@ -27,7 +27,7 @@ struct Scrollback<'a> {
 
 pub async fn logs(ctx: &Context, args: SessionLogs) -> Result<u8> {
     let (session, away) = super::look(ctx, &args.name).await?;
-    of(ctx, &session, away.as_ref(), &args).await
+    Box::pin(of(ctx, &session, away.as_ref(), &args)).await
 }
 
 /// The log of a session that was looked up already, with its host when that is away.

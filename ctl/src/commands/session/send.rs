@@ -27,7 +27,10 @@ pub async fn send(ctx: &Context, args: SessionSend) -> Result<u8> {
         })
         .await?;
     if ctx.global.json {
-        answer(&format!("{{\"log_offset\":{}}}\n", sent.log_offset))?;
+        answer(&format!(
+            "{{\"log_offset\":{},\"after_seq\":{}}}\n",
+            sent.log_offset, sent.after_seq
+        ))?;
     }
     Ok(0)
 }

@@ -1,9 +1,9 @@
-//! `session wait`: until a program has ended, or has written something.
+//! `session wait`: until a program has ended, has written something, or waits or idles.
 
 use std::time::Duration;
 
 use outlast_client::v1::{
-    self, ErrorKind, SessionCondition, WaitSessionRequest, wait_session_response::Event,
+    self, Activity, ErrorKind, SessionCondition, WaitSessionRequest, wait_session_response::Event,
 };
 use serde::Serialize;
 
@@ -33,32 +33,42 @@ pub struct Condition {
     until: SessionCondition,
     pattern: Option<String>,
     from: Option<u64>,
+    after: Option<u64>,
 }
 
 impl Condition {
     /// Checks what was asked for.
-    pub fn new(until: Until, pattern: Option<String>, from: Option<From>) -> Result<Self> {
+    pub fn new(
+        until: Until,
+        pattern: Option<String>,
+        from: Option<From>,
+        after: Option<u64>,
+    ) -> Result<Self> {
+        if until != Until::Output && (pattern.is_some() || from.is_some()) {
+            return Err(Failure::usage("--match and --from go with --until output").hint("--until output"));
+        }
+        if !matches!(until, Until::Waiting | Until::Idle) && after.is_some() {
+            return Err(
+                Failure::usage("--after goes with --until waiting and --until idle").hint("--until waiting"),
+            );
+        }
         let until = match until {
-            Until::Exited if pattern.is_some() || from.is_some() => {
-                return Err(
-                    Failure::usage("--match and --from go with --until output").hint("--until output")
-                );
-            }
             Until::Exited => SessionCondition::Exited,
             Until::Output => SessionCondition::Output,
-            Until::Waiting | Until::Idle => {
-                return Err(Failure::usage(
-                    "--until waiting and --until idle need a report from the program, which this version does not read",
-                )
-                .hint("--until output --match REGEX"));
-            }
+            Until::Waiting => SessionCondition::Waiting,
+            Until::Idle => SessionCondition::Idle,
         };
         let from = match from {
             None | Some(From::Now) => None,
             Some(From::Start) => Some(0),
             Some(From::Offset(offset)) => Some(offset),
         };
-        Ok(Self { until, pattern, from })
+        Ok(Self {
+            until,
+            pattern,
+            from,
+            after,
+        })
     }
 
     /// The end of the program, in whatever way.
@@ -67,22 +77,33 @@ impl Condition {
             until: SessionCondition::Exited,
             pattern: None,
             from: None,
+            after: None,
         }
     }
 
     fn flags(&self) -> String {
-        match (self.until, &self.pattern) {
-            (SessionCondition::Output, Some(pattern)) => {
-                format!(" --until output --match {}", quote(pattern))
-            }
-            (SessionCondition::Output, None) => " --until output".to_owned(),
+        let mut flags = match self.until {
+            SessionCondition::Output => " --until output".to_owned(),
+            SessionCondition::Waiting => " --until waiting".to_owned(),
+            SessionCondition::Idle => " --until idle".to_owned(),
             _ => String::new(),
+        };
+        if let Some(pattern) = &self.pattern {
+            flags.push_str(&format!(" --match {}", quote(pattern)));
         }
+        if let Some(offset) = self.from {
+            flags.push_str(&format!(" --from {offset}"));
+        }
+        // Without it, what was so before would do.
+        if let Some(seq) = self.after {
+            flags.push_str(&format!(" --after {seq}"));
+        }
+        flags
     }
 }
 
 pub async fn wait(ctx: &Context, args: SessionWait) -> Result<u8> {
-    let condition = Condition::new(args.until, args.pattern, args.from)?;
+    let condition = Condition::new(args.until, args.pattern, args.from, args.after)?;
     let first = FirstCode::default();
     let mut sessions = Vec::new();
     let mut gone = Vec::new();
@@ -140,9 +161,12 @@ pub async fn until(
     resume: &str,
 ) -> Result<v1::SessionWaitDone> {
     let mut patience = Patience::new(PATIENCE);
-    let mut from = condition.from;
+    let mut position = Position {
+        offset: condition.from,
+        seq: condition.after,
+    };
     loop {
-        match once(ctx, id, condition, &mut from, &mut patience).await? {
+        match once(ctx, id, condition, &mut position, &mut patience).await? {
             Ok(done) => return Ok(done),
             Err(error) if error.can_go_on() => patience
                 .reconnect(ctx, error)
@@ -162,15 +186,16 @@ async fn one(ctx: &Context, session: &v1::Session, condition: &Condition, resume
             line: done.line.as_deref(),
             session: json::Session::from(&now),
         }))?;
-    } else if let Some(line) = done.line.as_deref().filter(|_| done.met) {
+    } else if let Some(line) = said(done.met, done.line.as_deref(), &now, condition) {
         answer(&format!("{}\n", escape(line)))?;
     }
-    if !done.met && condition.until == SessionCondition::Output {
-        let message = format!(
-            "session {} {} before that was written",
-            now.name,
-            super::how_it_ended(&now)
-        );
+    if !done.met {
+        let what = match condition.until {
+            SessionCondition::Waiting => "it waited for anything",
+            SessionCondition::Idle => "it had nothing to do",
+            _ => "that was written",
+        };
+        let message = format!("session {} {} before {what}", now.name, super::how_it_ended(&now));
         return Err(Failure::new(ErrorKind::Failed, message).about(now.name));
     }
     if condition.until == SessionCondition::Exited {
@@ -179,18 +204,39 @@ async fn one(ctx: &Context, session: &v1::Session, condition: &Condition, resume
     Ok(())
 }
 
+/// The line that matched, or what it asks.
+fn said<'a>(
+    met: bool,
+    line: Option<&'a str>,
+    now: &'a v1::Session,
+    condition: &Condition,
+) -> Option<&'a str> {
+    match condition.until {
+        _ if !met => None,
+        SessionCondition::Waiting if now.activity() == Activity::Waiting => now.activity_message.as_deref(),
+        _ => line,
+    }
+}
+
+/// Where to go on after a broken connection.
+struct Position {
+    offset: Option<u64>,
+    seq: Option<u64>,
+}
+
 async fn once(
     ctx: &Context,
     session: &str,
     condition: &Condition,
-    from: &mut Option<u64>,
+    position: &mut Position,
     patience: &mut Patience,
 ) -> Result<std::result::Result<v1::SessionWaitDone, outlast_client::client::ClientError>> {
     let request = WaitSessionRequest {
         session: session.to_owned(),
         until: condition.until.into(),
         r#match: condition.pattern.clone(),
-        from_offset: *from,
+        from_offset: position.offset,
+        after_seq: position.seq,
     };
     let daemon = ctx.daemon().await?;
     let mut messages = match daemon.answer(daemon.sessions().wait_session(request)).await {
@@ -202,7 +248,8 @@ async fn once(
             Ok(Some(message)) => {
                 patience.renew();
                 match message.event {
-                    Some(Event::ArmedOffset(offset)) => *from = Some(offset),
+                    Some(Event::ArmedOffset(offset)) => position.offset = Some(offset),
+                    Some(Event::ArmedSeq(seq)) => position.seq = Some(seq),
                     Some(Event::Done(done)) => return Ok(Ok(done)),
                     None => {}
                 }

@@ -40,6 +40,28 @@ pub struct Sync<'a> {
     watch: Option<&'a str>,
     watch_problem: Option<&'a str>,
     progress: Option<Progress>,
+    /// Only where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preview: Option<Preview<'a>>,
+}
+
+/// What going on would do to what the target holds.
+#[derive(Serialize)]
+struct Preview<'a> {
+    target: &'a str,
+    target_exists: bool,
+    files: u64,
+    bytes: u64,
+    same: Paths<'a>,
+    differ: Paths<'a>,
+    extra: Paths<'a>,
+}
+
+/// Paths, of which the first are named.
+#[derive(Serialize)]
+struct Paths<'a> {
+    count: u64,
+    some: &'a [String],
 }
 
 /// A path that is not on the host as it is here.
@@ -87,6 +109,35 @@ impl<'a> From<&'a v1::Sync> for Sync<'a> {
             watch: sync.watch.as_deref(),
             watch_problem: sync.watch_problem.as_deref(),
             progress: sync.progress.as_ref().map(Progress::from),
+            preview: None,
+        }
+    }
+}
+
+impl<'a> Sync<'a> {
+    /// With what was seen of both sides, if that was asked for.
+    pub fn with_preview(sync: &'a v1::Sync, seen: Option<&'a v1::PreviewSyncResponse>) -> Self {
+        Self {
+            preview: seen.map(Preview::from),
+            ..Self::from(sync)
+        }
+    }
+}
+
+impl<'a> From<&'a v1::PreviewSyncResponse> for Preview<'a> {
+    fn from(seen: &'a v1::PreviewSyncResponse) -> Self {
+        let paths = |paths: Option<&'a v1::SyncPaths>| Paths {
+            count: paths.map_or(0, |paths| paths.count),
+            some: paths.map_or(&[], |paths| &paths.some),
+        };
+        Self {
+            target: &seen.target,
+            target_exists: seen.target_exists,
+            files: seen.files,
+            bytes: seen.bytes,
+            same: paths(seen.same.as_ref()),
+            differ: paths(seen.differ.as_ref()),
+            extra: paths(seen.extra.as_ref()),
         }
     }
 }
