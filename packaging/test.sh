@@ -46,9 +46,11 @@ host_packages=(
     openssh-client=ssh openssh-server=/usr/sbin/sshd dash=dash bash=bash zsh=zsh fish=fish tcsh=tcsh
     iproute2=ip iptables=/usr/sbin/iptables openssl=openssl busybox-static=busybox
 )
+# A desktop's bus and a webhook, for tests of being told.
+notify_packages=(dbus=dbus-daemon libglib2.0-bin=gdbus curl=curl util-linux=flock)
 # What syncs are compared with: by content, and by what counts.
 sync_packages=(git=git rsync=rsync)
-need_packages "${BUILD_PACKAGES[@]}" "${host_packages[@]}" "${sync_packages[@]}" python3=python3 shellcheck=shellcheck \
+need_packages "${BUILD_PACKAGES[@]}" "${host_packages[@]}" "${sync_packages[@]}" "${notify_packages[@]}" python3=python3 shellcheck=shellcheck \
     python3-venv="$(python3 -c 'import ensurepip; print(ensurepip.__file__)' 2>/dev/null || echo /missing)"
 for tool in fmt clippy; do
     cargo "$tool" --version >/dev/null 2>&1 && continue
