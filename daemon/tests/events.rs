@@ -8,12 +8,12 @@
 
 mod support;
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use outlast_client::v1::{ErrorKind, Event, ReadEventsRequest, ReadEventsResponse};
 use outlast_model::event::{Kind, NewEvent};
 use outlast_store::Store;
-use outlast_testkit::Sandbox;
+use outlast_testkit::{DEADLINE, Sandbox};
 use support::{error, ready, soon};
 use tonic::Streaming;
 
@@ -226,6 +226,6 @@ async fn a_stalled_reader_stalls_nobody() {
     let events = rest(read(&sandbox, ReadEventsRequest::default()).await).await;
     assert_eq!(events.len(), 1000);
     process.signal(rustix::process::Signal::TERM);
-    let ended = tokio::task::spawn_blocking(move || process.finish(Duration::from_secs(5)));
+    let ended = tokio::task::spawn_blocking(move || process.finish(DEADLINE));
     assert_eq!(ended.await.unwrap().exit(), 0);
 }

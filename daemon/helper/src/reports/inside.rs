@@ -13,16 +13,20 @@ const ANCESTORS: usize = 1000;
 /// Whether this process descends from the pane of the session, or is in the process session of its terminal. True where
 /// that cannot be told.
 pub(super) fn is_inside(session: &Path) -> bool {
+    includes(session, std::process::id())
+}
+
+fn includes(session: &Path, process: u32) -> bool {
     let Ok(Some(report)) = Dir::new(session.to_owned()).read_report() else {
         return true;
     };
     let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
     let pane = report.supervisor_pid;
     // In a container of its own it sees other numbers.
-    if namespace("self") != namespace(&pane.to_string()) {
+    if namespace(&process.to_string()) != namespace(&pane.to_string()) {
         return true;
     }
-    let mut pid = std::process::id();
+    let mut pid = process;
     for ancestor in 0..ANCESTORS {
         if pid == pane {
             return true;
@@ -59,15 +63,24 @@ mod tests {
 
     #[test]
     fn descendants_and_the_terminals_own_are_inside_and_others_are_not() {
-        let own = proc::stat(std::process::id()).unwrap();
-        assert!(is_inside(session(&of(own.parent, 0)).path()));
-        // A process that is not above this one, in another session.
-        let mut other = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let outside = is_inside(session(&of(other.id(), 0)).path());
-        let terminal = is_inside(session(&of(other.id(), own.session)).path());
-        other.kill().unwrap();
-        other.wait().unwrap();
-        assert_eq!((outside, terminal), (false, true));
+        let sleep = || {
+            let mut sleep = std::process::Command::new("setsid");
+            sleep.args(["sleep", "1000"]).spawn().unwrap()
+        };
+        // Neither is above the other, and each leads a session of its own.
+        let (mut one, mut other) = (sleep(), sleep());
+        let leads = || proc::stat(one.id()).is_some_and(|stat| stat.session == one.id());
+        while !leads() {
+            std::thread::yield_now();
+        }
+        let inside = |pane: u32, session_id: u32| includes(session(&of(pane, session_id)).path(), one.id());
+        let (below, outside) = (inside(std::process::id(), 0), inside(other.id(), 0));
+        let terminal = inside(other.id(), one.id());
+        for sleep in [&mut one, &mut other] {
+            sleep.kill().unwrap();
+            sleep.wait().unwrap();
+        }
+        assert_eq!((below, outside, terminal), (true, false, true));
     }
 
     #[test]

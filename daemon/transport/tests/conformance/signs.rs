@@ -459,8 +459,9 @@ async fn keys_that_end_an_answer_are_one(mut bed: Bed) {
     let (reader, reader_ends) = attach(&mut bed, &id, true).await;
     let (typist, _) = attach(&mut bed, &id, false).await;
     watching.until("two attached", |now| now.attached == 2).await;
-    typist.send(key("y")).await.unwrap();
-    bed.shows(&id, "<y>").await;
+    // A single letter would be a choice in a menu.
+    typist.send(key("ab")).await.unwrap();
+    bed.shows(&id, "<b>").await;
     // Who may only look does not answer.
     reader.send(key("r\r")).await.unwrap();
     reader.send(request(Event::Detach(true))).await.unwrap();
