@@ -52,13 +52,17 @@ pub(crate) fn named(pid: u32) -> Option<(Stat, String)> {
     Some((stat, name))
 }
 
-/// Arguments of a process, as far as they fit into a few KiB. They are what it says that they are.
+/// Arguments of a process, as far as they fit into a few KiB. They are what it says that they are. None while it is
+/// becoming another program.
 pub(crate) fn arguments(pid: u32) -> Vec<String> {
     let mut text = Vec::new();
     // One that is gone has none.
     let read = fs::File::open(format!("/proc/{pid}/cmdline"))
         .and_then(|file| file.take(ARGUMENTS_MAX).read_to_end(&mut text));
     if read.is_err() {
+        return Vec::new();
+    }
+    if text.is_empty() {
         return Vec::new();
     }
     let text = text.strip_suffix(b"\0").unwrap_or(&text);
@@ -135,6 +139,16 @@ mod tests {
             (false, 1, 70, 71, 4242)
         );
         assert_eq!(stat.foreground, None);
+    }
+
+    #[test]
+    fn what_has_ended_or_is_not_yet_begun_has_no_arguments() {
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        while !stat(ended.id()).unwrap().zombie {
+            std::thread::yield_now();
+        }
+        assert_eq!(arguments(ended.id()), Vec::<String>::new());
+        ended.wait().unwrap();
     }
 
     #[test]

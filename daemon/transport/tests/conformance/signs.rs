@@ -217,10 +217,16 @@ async fn who_has_the_terminal_is_known(mut bed: Bed) {
     let begun = std::time::Instant::now();
     let cat = watching.has_terminal("cat").await;
     println!("another program took {:?}", begun.elapsed());
-    assert!(!cat.own && !cat.shell && cat.since_ms >= bash.since_ms);
+    assert!(
+        !cat.own && !cat.shell && cat.since_ms >= bash.since_ms,
+        "{cat:?} after {bash:?}"
+    );
     open_gate(&bed, "gate").await;
     let again = watching.has_terminal("bash").await;
-    assert!(again.own && again.shell && again.since_ms >= cat.since_ms);
+    assert!(
+        again.own && again.shell && again.since_ms >= cat.since_ms,
+        "{again:?} after {cat:?}"
+    );
     // A pipeline is known by what is left of it, and a script by its name.
     send(&mut bed, &id, "true | cat gate\r").await;
     watching.has_terminal("cat").await;

@@ -1,10 +1,14 @@
 //! Which program has a session's terminal, read from `/proc`, and since when, as far as that was seen.
 
+use std::time::{Duration, Instant};
+
 use super::names::{self, Name};
 use crate::{proc, spool::now_ms};
 
 /// Clock ticks round down by as much, milliseconds.
 const TICK_MS: i64 = 10;
+/// A process that has no arguments for so long never gets any.
+const BECOMING: Duration = Duration::from_millis(500);
 
 /// Who has a terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +29,8 @@ pub(super) struct Holds {
 #[derive(Debug, Default)]
 pub(super) struct Foreground {
     holds: Option<Holds>,
-    /// A process that has it and is about to become another program.
-    coming: Option<(u32, u64)>,
+    /// A process that has it and is about to become another program, and when that was seen first.
+    coming: Option<((u32, u64), Instant)>,
     /// When that was looked at last, milliseconds since 1970.
     looked_ms: Option<i64>,
 }
@@ -61,6 +65,7 @@ impl Foreground {
             let known = before.as_ref().filter(|before| before.group == group);
             proc::leader(group, known.map(|known| known.pid))?
         };
+        let had_ms = before.as_ref().map_or(0, |before| before.since_ms);
         let same = before.filter(|before| {
             (before.group, before.pid, before.start_time) == (group, stat.pid, stat.start_time)
         });
@@ -74,8 +79,10 @@ impl Foreground {
         // are some that never have.
         let is_pane = stat.pid == program && comm == pane_comm && arguments == proc::arguments(pane.pid);
         let process = (stat.pid, stat.start_time);
-        if is_pane || (arguments.is_empty() && came != Some(process)) {
-            self.coming = Some(process);
+        let since = came.filter(|came| came.0 == process).map(|came| came.1);
+        let since = since.unwrap_or_else(Instant::now);
+        if is_pane || (arguments.is_empty() && since.elapsed() < BECOMING) {
+            self.coming = Some((process, since));
             return None;
         }
         let name = names::name(&comm, &arguments);
@@ -88,7 +95,8 @@ impl Foreground {
                 before.since_ms
             }
             Some(looked) if started + TICK_MS < looked => now,
-            _ => started.min(now),
+            // But whoever was seen to have it before had it then.
+            _ => started.max(had_ms).min(now),
         };
         Some(Holds {
             name,
