@@ -105,6 +105,16 @@ impl Deletions {
         Verdict::Fine
     }
 
+    /// How many of what is being deleted went already, while so many are there.
+    #[must_use]
+    pub fn gone(&self, now: Instant, files_there: u64) -> u64 {
+        let going = self.window.as_ref().filter(|window| match window.stands {
+            Stands::Counting(last) => now.saturating_duration_since(last) <= QUIET,
+            Stands::Held | Stands::Confirmed { .. } => false,
+        });
+        going.map_or(0, |window| window.of.saturating_sub(files_there))
+    }
+
     /// Judges a source with so many files, while so many are there. One without any file is more likely a disk that is not
     /// mounted than meant, however few files there are. A source that has files is not judged here.
     pub fn emptied(&mut self, now: Instant, files_here: u64, files_there: u64) -> Verdict {
@@ -207,6 +217,16 @@ mod tests {
         }
         let verdict = deletions.judge(after(start, 50), 20, 0, 200, &LIMITS);
         assert_eq!(verdict, Verdict::TooMany { files: 220, of: 400 });
+    }
+
+    #[test]
+    fn what_went_is_known_while_it_goes_on() {
+        let (start, mut deletions) = (Instant::now(), Deletions::new());
+        assert_eq!(deletions.gone(start, 400), 0);
+        deletions.judge(start, 3, 0, 400, &LIMITS);
+        assert_eq!(deletions.gone(after(start, 1), 400), 0, "not yet");
+        assert_eq!(deletions.gone(after(start, 1), 397), 3);
+        assert_eq!(deletions.gone(after(start, 11), 397), 0);
     }
 
     #[test]

@@ -36,8 +36,8 @@ use crate::{
     root::Root,
 };
 
-/// More deletions than this are not done before they are over for a moment, so that they are judged together and not when
-/// half of them is done.
+/// More deletions than this, however few are seen at a time, are not done before they are over for a moment, so that they
+/// are judged together and not when half of them is done.
 const FEW_DELETIONS: u64 = 3;
 /// Messages that wait between reading and sending.
 const PRODUCED: usize = 4;
@@ -246,7 +246,7 @@ impl Engine {
         }
         self.cleared();
         if let Some(kept) = kept
-            && surveyed.plan.deletions > FEW_DELETIONS
+            && surveyed.going > FEW_DELETIONS
         {
             self.dirty.extend(kept);
             return Ok(Looked::Held);

@@ -57,6 +57,8 @@ pub(crate) struct Surveyed {
     pub(crate) index: Index,
     /// What was looked at. None: everything.
     pub(crate) scope: Option<Scope>,
+    /// Deletions of the plan, and those just before that belong together with them.
+    pub(crate) going: u64,
     /// It was stopped before its end, and the plan is not whole.
     pub(crate) stopped: bool,
     /// Directories came faster than they could be watched: everything is to be looked at again.
@@ -239,6 +241,7 @@ impl Source {
                 plan: Plan::default(),
                 index: Index::default(),
                 scope: None,
+                going: 0,
                 stopped: true,
                 again: false,
             });
@@ -261,6 +264,10 @@ impl Source {
             );
         }
         let plan = self.plan(copy, &scan, scope.as_ref());
+        let going = match plan.deletions {
+            0 => 0,
+            deletions => deletions + self.deletions.gone(Instant::now(), copy.size().0),
+        };
         if !scan.stopped {
             self.judge(copy, &plan, scope.is_none())?;
             if scope.is_none() && self.cache.len() > scan.tree.len() {
@@ -273,6 +280,7 @@ impl Source {
             plan,
             index,
             scope,
+            going,
             stopped: scan.stopped,
             again,
         })
