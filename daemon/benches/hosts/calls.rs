@@ -20,7 +20,12 @@ pub(crate) fn exec(table: &mut Table) {
     let mut floor = Floor::new();
     let mut ours = bed.ours(&["host", "exec", "near", "--", "true"]);
     let mut theirs = bed.theirs(&bed.near, &["true"]);
-    let [own, peer] = turns(rounds(), [&mut || time(&mut ours), &mut || time(&mut theirs)]);
+    let mut program = Command::new("true");
+    let mut twice = || time(&mut program) + time(&mut program);
+    let [own, peer, least] = turns(
+        rounds(),
+        [&mut || time(&mut ours), &mut || time(&mut theirs), &mut twice],
+    );
     table.add(
         "host exec H -- true",
         "ms",
@@ -28,6 +33,9 @@ pub(crate) fn exec(table: &mut Table) {
         Some((PEER, peer)),
         &Promise::Ratio(0.25),
     );
+    // The control program here and the command there: what nobody who starts both can do without.
+    let what = "two programs started, and nothing else";
+    table.add(what, "ms", least, Some((PEER, peer)), &Promise::Nothing);
 
     let mut ours = bed.ours(&["host", "exec", "far", "--", "true"]);
     let mut theirs = bed.theirs(&bed.far, &["true"]);
