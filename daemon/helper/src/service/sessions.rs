@@ -93,17 +93,12 @@ async fn report(
         };
         let mut now = response(dir, &state, &view.borrow_and_update(), &name);
         now.signs = observe(&mut observer, &state, &now, !only_output);
+        let runs = matches!(state, State::Running(_));
         known = Some((state, news));
         let changed = last.as_ref().map(|(before, at)| (change(before, &now), *at));
         let later = match changed {
-            Some((Change::None, _)) => {
-                pace.fruitless().await;
-                None
-            }
-            Some((Change::Output, at)) if at.elapsed() < OUTPUT_EVERY => {
-                pace.fruitless().await;
-                Some(at + OUTPUT_EVERY)
-            }
+            Some((Change::None, _)) => None,
+            Some((Change::Output, at)) if at.elapsed() < OUTPUT_EVERY => Some(at + OUTPUT_EVERY),
             _ => {
                 if to.send(Ok(now.clone())).await.is_err() {
                     return Ok(());
@@ -112,12 +107,28 @@ async fn report(
                 None
             }
         };
-        tokio::select! {
-            () = watch.changed() => {}
-            changed = view.changed() => if changed.is_err() { return Ok(()) },
-            () = observer.due() => {}
-            () = sleep_until(later.unwrap_or_else(Instant::now)), if later.is_some() => {}
-            () = to.closed() => return Ok(()),
+        let looked = Instant::now();
+        let mut output = false;
+        loop {
+            let due = later.unwrap_or(looked + OUTPUT_EVERY);
+            tokio::select! {
+                () = watch.changed() => {
+                    if !runs || watch.news() != news || looked.elapsed() >= OUTPUT_EVERY {
+                        break;
+                    }
+                    // Of output it is enough to know that there is some.
+                    observer.heard();
+                    output = true;
+                    pace.fruitless().await;
+                }
+                changed = view.changed() => match changed {
+                    Ok(()) => break,
+                    Err(_gone) => return Ok(()),
+                },
+                () = observer.due() => break,
+                () = sleep_until(due), if output || later.is_some() => break,
+                () = to.closed() => return Ok(()),
+            }
         }
     }
     Ok(())

@@ -102,8 +102,16 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// What the run of this report shows. To be called after every wake, with how much output there is and when the last
-    /// of it came. `news`: there may be more than output.
+    /// There was output.
+    pub(super) fn heard(&mut self) {
+        let now = Instant::now();
+        self.pauses_at = Some(now + PAUSE);
+        self.unseen.get_or_insert(now);
+    }
+
+    /// What the run of this report shows. To be called after every wake by more than
+    /// output, and at times after that, with how much output there is and when the last of it came. `news`: there may be more
+    /// than output.
     pub(super) fn see(&mut self, report: &Report, output: (u64, i64), news: bool) -> Signs {
         let now = Instant::now();
         let new_run = report.run != self.run;
@@ -116,7 +124,8 @@ impl<'a> Observer<'a> {
         }
         if output != self.output {
             self.output = output;
-            self.pauses_at = Some(now + PAUSE);
+            // What was heard says it better.
+            self.pauses_at.get_or_insert(now + PAUSE);
             self.unseen.get_or_insert(now);
         }
         let paused = self.pauses_at.is_some_and(|at| at <= now);
