@@ -1,8 +1,8 @@
 //! Looks at a source: every entry that counts, with what tells that it is still the same. Reads no content.
 //!
 //! Directories are listed by a few threads from one stack. Each knows its rules from the one above it, opens nothing
-//! that does not count, and is handed on as soon as it is read, its parent before it, so that whoever copies need not
-//! wait for the end. What cannot be looked at is not taken for gone: it is told as unknown.
+//! that does not count, and is told before it is opened, so that whoever watches it from then on misses nothing. What
+//! cannot be looked at is not taken for gone: it is told as unknown.
 
 use std::{
     collections::HashMap,
@@ -51,9 +51,9 @@ pub struct Scan {
 
 /// One directory that was read.
 #[derive(Debug)]
-pub struct DirBatch {
+struct DirBatch {
     /// Its path; empty for the source.
-    pub path: Vec<u8>,
+    path: Vec<u8>,
     names: Vec<u8>,
     entries: Vec<Found>,
 }
@@ -68,16 +68,6 @@ struct Found {
     slot: Option<usize>,
 }
 
-impl DirBatch {
-    /// Its entries that count, by name.
-    pub fn entries(&self) -> impl Iterator<Item = (&[u8], &Seen)> {
-        self.entries
-            .iter()
-            .filter(|found| !found.only_tracked)
-            .map(|found| (&self.names[found.name.clone()], &found.seen))
-    }
-}
-
 /// What to look at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
@@ -87,10 +77,11 @@ pub struct Scope {
     pub entries: Vec<RelPath>,
 }
 
-/// Looks at everything. `each` is called by several threads, with a directory before those in it.
+/// Looks at everything. `opening` is called by several threads with the path of each directory right before it is opened,
+/// the empty one for the source.
 #[must_use]
-pub fn scan(root: &Root, rules: &Rules, stop: &AtomicBool, each: &(dyn Fn(&DirBatch) + Sync)) -> Scan {
-    let work = Work::new(root, rules, stop, each);
+pub fn scan(root: &Root, rules: &Rules, stop: &AtomicBool, opening: &(dyn Fn(&[u8]) + Sync)) -> Scan {
+    let work = Work::new(root, rules, stop, opening);
     work.add(Job {
         path: Vec::new(),
         from: From::Root,
@@ -101,10 +92,16 @@ pub fn scan(root: &Root, rules: &Rules, stop: &AtomicBool, each: &(dyn Fn(&DirBa
 }
 
 /// Looks at some entries, as they are now. What is not in the result and not below anything unknown is gone or does not
-/// count; neither does anything below it.
+/// count; neither does anything below it. `opening` is called as by [`scan`].
 #[must_use]
-pub fn look(root: &Root, rules: &Rules, scope: &Scope, stop: &AtomicBool) -> Scan {
-    let work = Work::new(root, rules, stop, &|_| {});
+pub fn look(
+    root: &Root,
+    rules: &Rules,
+    scope: &Scope,
+    stop: &AtomicBool,
+    opening: &(dyn Fn(&[u8]) + Sync),
+) -> Scan {
+    let work = Work::new(root, rules, stop, opening);
     let mut known = HashMap::new();
     let mut tops = Vec::new();
     let mut scan = Scan::default();
@@ -197,7 +194,7 @@ struct Work<'a> {
     root: &'a Root,
     rules: &'a Rules,
     stop: &'a AtomicBool,
-    each: &'a (dyn Fn(&DirBatch) + Sync),
+    opening: &'a (dyn Fn(&[u8]) + Sync),
     queue: Mutex<Queue>,
     more: Condvar,
     done: Mutex<Done>,
@@ -223,13 +220,13 @@ impl<'a> Work<'a> {
         root: &'a Root,
         rules: &'a Rules,
         stop: &'a AtomicBool,
-        each: &'a (dyn Fn(&DirBatch) + Sync),
+        opening: &'a (dyn Fn(&[u8]) + Sync),
     ) -> Self {
         let work = Self {
             root,
             rules,
             stop,
-            each,
+            opening,
             queue: Mutex::default(),
             more: Condvar::new(),
             done: Mutex::default(),
@@ -295,6 +292,7 @@ impl<'a> Work<'a> {
 
     /// Lists one directory, and gives those in it.
     fn list(&self, job: Job, buffer: &mut [MaybeUninit<u8>]) -> Vec<Job> {
+        (self.opening)(&job.path);
         let dir = match self.root.open_dir(&job.path) {
             Ok(dir) => dir,
             Err(errno) => {
@@ -380,7 +378,6 @@ impl<'a> Work<'a> {
             names,
             entries,
         };
-        (self.each)(&batch);
         lock(&self.done).batches[job.slot] = Some(batch);
         dirs
     }

@@ -6,8 +6,8 @@
 //! whoever hears of a path looks at all that is below it and gives every directory found there to [`Watch::add`], known or
 //! not.
 //!
-//! A change between a look at a directory and its watch is not heard. So what was added has to be looked at (again)
-//! afterwards.
+//! A change between a look at a directory and its watch is not heard. So a directory is watched before it is looked at, or
+//! looked at again afterwards.
 
 mod ears;
 
@@ -102,6 +102,15 @@ impl Watch {
         }
         self.ears.merge();
         Ok(added)
+    }
+
+    /// Watches a directory, too; the empty one is the source itself.
+    ///
+    /// # Errors
+    /// As [`Self::set`].
+    pub fn add_one(&mut self, dir: &[u8]) -> Result<(), String> {
+        self.drop_stale();
+        self.watch(dir).map(|_added| ())
     }
 
     /// Watches these directories, too. Those that are watched already cost nothing, those that are gone are left out. How many

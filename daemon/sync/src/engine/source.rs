@@ -5,7 +5,7 @@
 use std::{
     cell::RefCell,
     collections::HashSet,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -251,7 +251,7 @@ impl Source {
             Wanted::Paths(paths) => scope(paths, copy),
         };
         let (mut scan, again) = match &scope {
-            None => self.look_at_all(&root, &rules, copy, stop),
+            None => self.look_at_all(&root, &rules, stop),
             Some(scope) => self.look_at_some(&root, &rules, scope, stop),
         };
         self.watch_rules(&rules);
@@ -337,50 +337,63 @@ impl Source {
         }
     }
 
-    /// Looks until nothing is found that was not watched before: what changed there before it was watched is seen then.
-    fn look_at_all(&mut self, root: &Root, rules: &Rules, copy: &Copy, stop: &AtomicBool) -> (Scan, bool) {
-        if matches!(self.watching, Watching::Not) {
-            // What the host has is most likely what is here: once it is watched, one look is enough.
-            let known = copy.entries().iter();
-            let dirs = known.filter(|(_, entry)| entry.kind == Kind::Dir);
-            self.watch_all(rules, dirs.map(|(path, _)| path));
-        }
-        let mut scan = scan::scan(root, rules, stop, &|_| {});
-        for _ in 0..LOOKS {
-            if scan.stopped || !self.watch_all(rules, scan.dirs.iter().map(RelPath::as_bytes)) {
-                return (scan, false);
-            }
-            scan = scan::scan(root, rules, stop, &|_| {});
-        }
-        (scan, true)
-    }
-
-    fn look_at_some(&mut self, root: &Root, rules: &Rules, scope: &Scope, stop: &AtomicBool) -> (Scan, bool) {
-        let mut scan = scan::look(root, rules, scope, stop);
-        for _ in 0..LOOKS {
-            let Watching::Events(watch) = &mut self.watching else {
-                return (scan, false);
-            };
-            match watch.add(&scan.dirs) {
-                Ok(0) => return (scan, false),
-                Ok(_) => scan = scan::look(root, rules, scope, stop),
-                Err(why) => {
-                    self.watching = Watching::Polling(why);
-                    return (scan, false);
-                }
-            }
-        }
-        (scan, true)
-    }
-
-    /// Watches the source, these directories in it and no others. Gives whether something is watched that was not before.
-    fn watch_all<'a>(&mut self, rules: &Rules, dirs: impl Iterator<Item = &'a [u8]>) -> bool {
+    /// Looks at everything. Each directory is watched before it is opened, so that nothing is missed that changes there; where
+    /// that was not possible, it is looked at once more.
+    fn look_at_all(&mut self, root: &Root, rules: &Rules, stop: &AtomicBool) -> (Scan, bool) {
         if matches!(self.watching, Watching::Not) {
             self.watching = match Watch::new(&self.config.source, &rules.files()) {
                 Ok(watch) => Watching::Events(watch),
                 Err(why) => Watching::Polling(why),
             };
         }
+        for _ in 0..=LOOKS {
+            let scan = self.watching(|opening| scan::scan(root, rules, stop, opening));
+            if scan.stopped || !self.watch_all(rules, scan.dirs.iter().map(RelPath::as_bytes)) {
+                return (scan, false);
+            }
+        }
+        (scan::scan(root, rules, stop, &|_| {}), true)
+    }
+
+    fn look_at_some(&mut self, root: &Root, rules: &Rules, scope: &Scope, stop: &AtomicBool) -> (Scan, bool) {
+        for _ in 0..=LOOKS {
+            let scan = self.watching(|opening| scan::look(root, rules, scope, stop, opening));
+            let Watching::Events(watch) = &mut self.watching else {
+                return (scan, false);
+            };
+            match watch.add(&scan.dirs) {
+                Ok(0) => return (scan, false),
+                Ok(_) => {}
+                Err(why) => {
+                    self.watching = Watching::Polling(why);
+                    return (scan, false);
+                }
+            }
+        }
+        (scan::look(root, rules, scope, stop, &|_| {}), true)
+    }
+
+    /// Looks, and watches each directory that is told it before it is opened, if directories are watched.
+    fn watching(&mut self, look: impl FnOnce(&(dyn Fn(&[u8]) + Sync)) -> Scan) -> Scan {
+        let Watching::Events(watch) = &mut self.watching else {
+            return look(&|_| {});
+        };
+        let ears = Mutex::new((watch, None));
+        let scan = look(&|dir| {
+            let mut ears = ears.lock().unwrap_or_else(PoisonError::into_inner);
+            if ears.1.is_none() {
+                ears.1 = ears.0.add_one(dir).err();
+            }
+        });
+        let (_, failed) = ears.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = failed {
+            self.watching = Watching::Polling(why);
+        }
+        scan
+    }
+
+    /// Watches the source, these directories in it and no others. Gives whether something is watched that was not before.
+    fn watch_all<'a>(&mut self, rules: &Rules, dirs: impl Iterator<Item = &'a [u8]>) -> bool {
         let Watching::Events(watch) = &mut self.watching else {
             return false;
         };

@@ -55,7 +55,13 @@ impl Bed {
             trees: paths(trees),
             entries: paths(entries),
         };
-        look(&self.root(), &self.rules(), &scope, &AtomicBool::new(false))
+        look(
+            &self.root(),
+            &self.rules(),
+            &scope,
+            &AtomicBool::new(false),
+            &|_| {},
+        )
     }
 }
 

@@ -112,24 +112,28 @@ fn some_entries_are_looked_at_as_they_are_in_a_whole_look() {
 }
 
 #[test]
-fn a_directory_is_handed_on_before_those_in_it() {
+fn a_directory_is_told_before_it_is_listed() {
     let bed = Bed::new();
     for number in 0..200 {
         bed.write(&format!("d{}/e{}/f{number}", number % 3, number % 11), "");
     }
-    let seen = Mutex::new(Vec::new());
-    let found = scan(&bed.root(), &bed.rules(), &AtomicBool::new(false), &|batch| {
-        seen.lock().unwrap().push(batch.path.clone());
+    let told = Mutex::new(Vec::new());
+    let found = scan(&bed.root(), &bed.rules(), &AtomicBool::new(false), &|dir| {
+        // Whatever comes now is seen.
+        let path = String::from_utf8(dir.to_vec()).unwrap();
+        bed.write(
+            &format!("{path}{}late", if path.is_empty() { "" } else { "/" }),
+            "",
+        );
+        told.lock().unwrap().push(dir.to_vec());
     });
-    let seen = seen.into_inner().unwrap();
-    assert_eq!(seen.len(), found.dirs.len() + 1);
-    for (at, path) in seen.iter().enumerate() {
-        let parent = path
-            .iter()
-            .rposition(|&byte| byte == b'/')
-            .map_or(&b""[..], |cut| &path[..cut]);
-        assert!(path.is_empty() || seen[..at].iter().any(|before| before == parent));
-    }
+    let told = told.into_inner().unwrap();
+    assert_eq!(told.len(), found.dirs.len() + 1);
+    let late = |dir: &&Vec<u8>| {
+        let path = [dir.as_slice(), if dir.is_empty() { b"" } else { b"/" }, b"late"].concat();
+        found.tree.get(&path).is_some()
+    };
+    assert_eq!(told.iter().filter(late).count(), told.len());
 }
 
 #[test]
