@@ -33,8 +33,10 @@ const BATCH_OPS: usize = 1000;
 const BATCH_BYTES: usize = 1 << 20;
 /// Files longer than this are sent in pieces.
 pub(crate) const LARGE: u64 = 1 << 20;
-/// Files that are read at once, by several threads.
-const READ_AHEAD: usize = 64;
+/// Files that are read at once, by several threads. Fewer, and small files are over before their threads are.
+const READ_AHEAD: usize = 256;
+/// As many are read without other threads.
+const FEW: usize = 16;
 /// Bytes that are read at once.
 const READ_AHEAD_BYTES: u64 = 8 << 20;
 /// Threads that read.
@@ -255,7 +257,7 @@ impl Producer {
             self.is_read(put)
                 .then(|| read::small(&self.root, &put.path, LARGE))
         };
-        if puts.len() < READ_AHEAD / 4 {
+        if puts.len() < FEW {
             return puts.iter().map(read).collect();
         }
         thread::scope(|scope| {

@@ -1,10 +1,6 @@
 //! Reads one file, as it is at one moment.
 
-use std::{
-    fs::File,
-    io::{self, Read as _},
-    time::SystemTime,
-};
+use std::{fs::File, io, time::SystemTime};
 
 use outlast_tree::{Hash, Kind, RelPath};
 use rustix::{
@@ -51,11 +47,9 @@ pub(crate) fn small(root: &Root, path: &RelPath, most: u64) -> Content {
             return Content::Long;
         }
         let began = SystemTime::now();
-        let mut bytes = Vec::with_capacity(usize::try_from(seen.key.size).unwrap_or(0) + 1);
-        // One more than it has: so that one that grows is found out.
-        let read = (&file).take(seen.key.size + 1).read_to_end(&mut bytes);
-        match read.and_then(|_count| is_same(&file, &seen)) {
-            Ok(true) if bytes.len() as u64 == seen.key.size => {
+        let read = whole(&file, seen.key.size).and_then(|bytes| Ok((is_same(&file, &seen)?, bytes)));
+        match read {
+            Ok((true, bytes)) => {
                 let hash = blake3::hash(&bytes).into();
                 return Content::Read {
                     seen,
@@ -65,10 +59,23 @@ pub(crate) fn small(root: &Root, path: &RelPath, most: u64) -> Content {
                 };
             }
             Ok(_) => {}
+            // It has another length by now.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             Err(error) => return Content::Problem(unreadable(path, &error)),
         }
     }
     Content::Problem(changing(path))
+}
+
+/// Reads all of a file that is so long.
+fn whole(file: &File, size: u64) -> io::Result<Vec<u8>> {
+    let size = usize::try_from(size).map_err(|_too_long| io::ErrorKind::FileTooLarge)?;
+    let bytes = piece(file, 0, size)?;
+    // There are file systems that know of no length: what says it is empty and is not cannot be had as a whole.
+    if size == 0 && matches!(pread(file, &mut [0][..], 0), Ok(1..)) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(bytes)
 }
 
 /// Reads a part of a file.
