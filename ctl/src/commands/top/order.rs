@@ -29,8 +29,15 @@ pub fn of_session(session: &v1::Session) -> Rank {
         (SessionState::Running, Activity::Error) | (SessionState::Broken | SessionState::Lost, _) => {
             Rank::Wrong
         }
+        (SessionState::Exited, _) if has_crashed(session) => Rank::Wrong,
         _ => Rank::Well,
     }
+}
+
+/// Whether its program ended badly and nobody asked for that. A shell ends with what the last command in it ended with.
+fn has_crashed(session: &v1::Session) -> bool {
+    let failed = session.exit_code.is_some_and(|code| code != 0);
+    session.signal.is_some() || (failed && !session.command.is_empty())
 }
 
 /// A job waits for nobody.

@@ -182,6 +182,11 @@ impl State {
                 question,
                 deed: Deed::Cancel { id, name },
             };
+        } else if self.focus != Section::Sessions {
+            self.refuse(
+                "only sessions are stopped, and jobs cancelled",
+                Some("1 goes to the sessions, 2 to the jobs"),
+            );
         } else if let Some((id, name)) = self.running("stopped") {
             let question = format!("stop session {name}?");
             self.mode = Mode::Ask {

@@ -92,6 +92,14 @@ fn what_makes_no_sense_is_refused_with_a_hint() {
         said(&state),
         ("only a session can be sent a line", "1 goes to the sessions")
     );
+    press(&mut state, "4c");
+    assert_eq!(
+        said(&state),
+        (
+            "only sessions are stopped, and jobs cancelled",
+            "1 goes to the sessions, 2 to the jobs"
+        )
+    );
     press(&mut state, "1");
     let ended = v1::Session {
         state: SessionState::Exited.into(),

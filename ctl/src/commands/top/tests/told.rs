@@ -39,6 +39,19 @@ fn what_waits_longest_is_first_then_what_went_wrong_then_the_rest() {
         1,
     ))));
     assert_eq!(names(&state), ["long", "late", "calm", "fell", "busy"]);
+    let crashed = v1::Session {
+        state: SessionState::Exited.into(),
+        exit_code: Some(1),
+        ..session("busy", Activity::Unspecified, None, 900)
+    };
+    state.take(In::Session(Box::new(crashed)));
+    let zero = v1::Session {
+        state: SessionState::Exited.into(),
+        exit_code: Some(0),
+        ..session("fell", Activity::Unspecified, None, 900)
+    };
+    state.take(In::Session(Box::new(zero)));
+    assert_eq!(names(&state), ["long", "late", "calm", "busy", "fell"]);
     let jobs = order::jobs(&state);
     let jobs: Vec<_> = jobs.iter().filter_map(|job| job.name.as_deref()).collect();
     assert_eq!(jobs, ["nightly", "docs", "lint"]);
