@@ -108,11 +108,7 @@ impl<R> Table<R> {
                 old
             }
             Err(at) if at == self.rows.len() && self.late.is_empty() => {
-                self.paths.extend_from_slice(&path);
-                self.rows.push(Row {
-                    end: self.paths.len(),
-                    record: Some(record),
-                });
+                self.push_late(&path, record);
                 None
             }
             Err(_) => {
@@ -137,7 +133,7 @@ impl<R> Table<R> {
     pub(crate) fn append_known(&mut self, path: &[u8], record: R) {
         let last = self.rows.len().checked_sub(1);
         if self.late.is_empty() && last.is_none_or(|last| order(self.path(last), path).is_lt()) {
-            self.push(path, record);
+            self.push_late(path, record);
         } else {
             self.insert(RelPath::known(path), record);
         }
@@ -252,6 +248,18 @@ impl<R> Table<R> {
             end: self.paths.len(),
             record: Some(record),
         });
+    }
+
+    /// Adds what comes after all that is there. It grows by as much as merging lets it, not to twice its size.
+    fn push_late(&mut self, path: &[u8], record: R) {
+        if self.rows.len() == self.rows.capacity() {
+            self.rows.reserve_exact(GATHER.max(self.rows.len() / 8));
+        }
+        if self.paths.capacity() - self.paths.len() < path.len() {
+            let room = (GATHER * 16).max(self.paths.len() / 8);
+            self.paths.reserve_exact(room.max(path.len()));
+        }
+        self.push(path, record);
     }
 
     fn merge_if_grown(&mut self) {
