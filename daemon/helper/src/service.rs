@@ -4,6 +4,7 @@
 //! Keeps no state of its own: what it says comes from the spool, from tmux and from the kernel at that moment.
 
 mod agent;
+mod apart;
 mod attach;
 mod base;
 mod dial;

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tonic::Status;
 
 use super::{
-    Core,
+    Core, apart,
     error::{check_id, failed, no_screen, not_found, tmux, usage, wrong_state},
     settle::{pane, tmux_name},
     signs::answered,
@@ -182,26 +182,34 @@ async fn send_to(
     let id = &request.id;
     let _alone = core.sessions.lock(id).await;
     let state = dir.state(None).map_err(|error| failed(&error))?;
-    if !matches!(state, State::Running(_)) {
+    let State::Running(report) = state else {
         let message = format!("nothing runs in session {id} that could be typed to");
         return Err(wrong_state(
             id,
             message,
             "start it again: outlast session restart",
         ));
-    }
+    };
     let Some(client) = core.tmux.reach().await.map_err(tmux)? else {
         return Err(no_screen(id));
     };
     let log_offset = dir.log_len();
-    let answered_ms = answered::mark(dir);
+    let mut answered_ms = answered::mark(dir);
     let mut typist = Typist {
         client,
         target: pane(id),
         batch: Commands::default(),
     };
-    let typed = typist.type_all(request).await;
-    match typed {
+    let typed = async {
+        typist.type_text(&request.text).await?;
+        if !request.text.is_empty() && !request.keys.is_empty() && apart::is_needed(&report) {
+            apart::wait(dir, log_offset).await;
+            // What was seen until now was seen before the answer.
+            answered_ms = answered::mark(dir);
+        }
+        typist.press(&request.keys).await
+    };
+    match typed.await {
         Ok(()) => Ok(SendSessionResponse {
             log_offset,
             answered_ms,
@@ -219,12 +227,12 @@ struct Typist {
 }
 
 impl Typist {
-    async fn type_all(&mut self, request: &SendSessionRequest) -> Result<(), Error> {
+    async fn type_text(&mut self, text: &[u8]) -> Result<(), Error> {
         let target = self.target.clone();
         // A viewer who scrolls back would otherwise get what is meant for the program.
         self.then(&[b"copy-mode", b"-q", b"-t", target.as_bytes()])
             .await?;
-        for part in parts(&request.text) {
+        for part in parts(text) {
             match part {
                 Part::Plain(text) => {
                     self.then(&[b"send-keys", b"-t", target.as_bytes(), b"-l", b"--", text])
@@ -238,12 +246,15 @@ impl Typist {
                 }
             }
         }
-        if !request.keys.is_empty() {
-            for keys in request.keys.chunks(HEX_BATCH) {
-                let mut words: Vec<&[u8]> = vec![b"send-keys", b"-t", target.as_bytes(), b"--"];
-                words.extend(keys.iter().map(String::as_bytes));
-                self.then(&words).await?;
-            }
+        self.flush().await
+    }
+
+    async fn press(&mut self, keys: &[String]) -> Result<(), Error> {
+        let target = self.target.clone();
+        for keys in keys.chunks(HEX_BATCH) {
+            let mut words: Vec<&[u8]> = vec![b"send-keys", b"-t", target.as_bytes(), b"--"];
+            words.extend(keys.iter().map(String::as_bytes));
+            self.then(&words).await?;
         }
         self.flush().await
     }

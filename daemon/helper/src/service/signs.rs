@@ -37,6 +37,13 @@ const SCREEN_EVERY: Duration = Duration::from_secs(2);
 /// How long after an answer the screen is not looked at: it still shows the question, and its echo.
 const ANSWER_SETTLES: Duration = Duration::from_millis(500);
 
+/// Whether a shell has the terminal that this pane is in and this program was started in.
+pub(super) fn has_shell(pane: u32, program: u32) -> bool {
+    let mut foreground = Foreground::default();
+    foreground.look(pane, program);
+    foreground.holds().is_some_and(|holds| holds.name.shell)
+}
+
 /// Puts together the signs of one session.
 pub(super) struct Observer<'a> {
     core: &'a Core,

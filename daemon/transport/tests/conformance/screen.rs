@@ -19,6 +19,7 @@ over_all!(
     any_bytes_are_typed_in_order,
     a_mebibyte_is_typed_quickly,
     keys_are_pressed_and_unknown_ones_refused,
+    an_enter_comes_apart_from_the_text_before_it,
     typing_reaches_a_program_whose_viewer_scrolls,
     nothing_is_typed_into_what_has_ended,
     a_tmux_that_hangs_is_an_error_in_time,
@@ -210,6 +211,26 @@ async fn keys_are_pressed_and_unknown_ones_refused(mut bed: Bed) {
         .unwrap();
     bed.shows(&id, "copied").await;
     assert_eq!(std::fs::read(bed.dir.join("typed")).unwrap(), b"ab\x03\x1b[A\r;-");
+}
+
+/// A program that reads keys would take one that comes with text for a part of a paste. This one reads until nothing
+/// comes for a tenth of a second.
+async fn an_enter_comes_apart_from_the_text_before_it(mut bed: Bed) {
+    let script = "stty -icanon -icrnl -echo min 255 time 1; echo ready
+        got=$(dd bs=255 count=1 2>/dev/null | tr '\\r' E); echo \"got:$got.\"; sleep 600";
+    let (id, _) = bed.session(script).await;
+    bed.shows(&id, "ready").await;
+    send(&mut bed, &id, b"ab", &["Enter"]).await.unwrap();
+    bed.shows(&id, "got:ab.").await;
+    // What reads lines gets both in one go, for which nobody waits.
+    let script =
+        "stty -echo; echo ready; read got; stty -icanon min 255 time 1; echo \"got:$got.\"; sleep 600";
+    let (id, _) = bed.session(script).await;
+    bed.shows(&id, "ready").await;
+    let begun = Instant::now();
+    send(&mut bed, &id, b"ab", &["Enter"]).await.unwrap();
+    println!("a line took {:?}", begun.elapsed());
+    bed.shows(&id, "got:ab.").await;
 }
 
 async fn typing_reaches_a_program_whose_viewer_scrolls(mut bed: Bed) {
