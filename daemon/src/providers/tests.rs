@@ -7,11 +7,39 @@ use regex::{Regex, RegexBuilder};
 
 use super::*;
 
-/// A recorded screen: its file's name, the title of the terminal, what it shows.
+/// A recorded screen: its file's name, the title of the terminal, what it says, what it shows.
 struct Recording {
     name: String,
     title: String,
+    says: Says,
     screen: String,
+}
+
+/// What a recording says: the first rule that fits, what it means, and what is asked.
+#[derive(Debug, PartialEq, Eq)]
+struct Says {
+    doing: Doing,
+    rule: String,
+    message: String,
+}
+
+impl Says {
+    /// From `DOING, by RULE`, with `: MESSAGE` where something is asked.
+    fn parse(line: &str) -> Option<Self> {
+        let (doing, rest) = line.split_once(", by ")?;
+        let (rule, message) = rest.split_once(": ").unwrap_or((rest, ""));
+        let doing = match doing {
+            "working" => Doing::Working,
+            "waiting" => Doing::Waiting,
+            "idle" => Doing::Idle,
+            _ => return None,
+        };
+        Some(Self {
+            doing,
+            rule: rule.to_owned(),
+            message: message.to_owned(),
+        })
+    }
 }
 
 fn recordings() -> Vec<Recording> {
@@ -25,9 +53,12 @@ fn recordings() -> Vec<Recording> {
             let source = lines.next().unwrap();
             assert!(source.starts_with("# "), "{} names no source", path.display());
             let title = lines.next().unwrap().strip_prefix("# title:").unwrap().trim();
+            let says = lines.next().unwrap().strip_prefix("# says: ");
+            let says = says.and_then(Says::parse);
             Recording {
                 name: path.file_stem().unwrap().to_str().unwrap().to_owned(),
                 title: title.to_owned(),
+                says: says.unwrap_or_else(|| panic!("{} does not say what it says", path.display())),
                 screen: lines.collect::<Vec<_>>().join("\n"),
             }
         })
@@ -80,83 +111,6 @@ impl Rule {
     }
 }
 
-/// What each recording says: the first rule that fits, what it means, and what is asked.
-const SAYS: &[(&str, &str, Doing, &str)] = &[
-    (
-        "aider-0.86.2-create",
-        "question",
-        Doing::Waiting,
-        "Create new file?",
-    ),
-    ("aider-0.86.2-idle", "prompt", Doing::Idle, ""),
-    ("aider-0.86.2-working", "spinner", Doing::Working, ""),
-    ("claude-2.1.197-accepting", "prompt", Doing::Idle, ""),
-    ("claude-2.1.197-accepting-works", "spinner", Doing::Working, ""),
-    (
-        "claude-2.1.197-edit",
-        "permission",
-        Doing::Waiting,
-        "Do you want to create new.txt?",
-    ),
-    ("claude-2.1.197-idle", "prompt", Doing::Idle, ""),
-    ("claude-2.1.197-interrupted", "prompt", Doing::Idle, ""),
-    (
-        "claude-2.1.197-permission",
-        "permission",
-        Doing::Waiting,
-        "Do you want to proceed?",
-    ),
-    ("claude-2.1.197-trust", "choice", Doing::Waiting, ""),
-    ("claude-2.1.197-working", "spinner", Doing::Working, ""),
-    ("codex-0.171.0-answered", "prompt", Doing::Idle, ""),
-    (
-        "codex-0.171.0-edits",
-        "permission",
-        Doing::Waiting,
-        "Would you like to make the following edits?",
-    ),
-    ("codex-0.171.0-hooks", "choice", Doing::Waiting, ""),
-    ("codex-0.171.0-idle", "prompt", Doing::Idle, ""),
-    (
-        "codex-0.171.0-permission",
-        "command",
-        Doing::Waiting,
-        "touch /home/user/src/lab/made-by-tool",
-    ),
-    ("codex-0.171.0-trust", "choice", Doing::Waiting, ""),
-    ("codex-0.171.0-working", "spinner", Doing::Working, ""),
-    (
-        "gemini-0.61.0-edit",
-        "permission",
-        Doing::Waiting,
-        "Apply this change?",
-    ),
-    ("gemini-0.61.0-idle", "title-ready", Doing::Idle, ""),
-    ("gemini-0.61.0-interrupted", "title-ready", Doing::Idle, ""),
-    (
-        "gemini-0.61.0-permission",
-        "permission",
-        Doing::Waiting,
-        "Allow execution of [Shell]?",
-    ),
-    (
-        "gemini-0.61.0-trust",
-        "trust",
-        Doing::Waiting,
-        "Do you trust the files in this folder?",
-    ),
-    ("gemini-0.61.0-working", "title-works", Doing::Working, ""),
-    ("opencode-1.18.33-answered", "prompt", Doing::Idle, ""),
-    ("opencode-1.18.33-idle", "fresh", Doing::Idle, ""),
-    (
-        "opencode-1.18.33-permission",
-        "permission",
-        Doing::Waiting,
-        "← Access external directory /home/user/src/lab",
-    ),
-    ("opencode-1.18.33-working", "interrupt", Doing::Working, ""),
-];
-
 /// Whose screen a recording is.
 fn owner(recording: &Recording) -> &str {
     recording.name.split('-').next().unwrap()
@@ -166,15 +120,17 @@ fn owner(recording: &Recording) -> &str {
 fn every_recorded_screen_is_read_right() {
     let providers = built_in();
     let recordings = recordings();
-    assert_eq!(recordings.len(), SAYS.len(), "a recording without a line in SAYS");
-    for (recording, (name, rule, doing, message)) in recordings.iter().zip(SAYS) {
-        assert_eq!(recording.name, *name);
+    for recording in &recordings {
         let rules = rules(providers.get(owner(recording)).unwrap());
         let found = rules
             .iter()
             .find_map(|rule| Some((rule, rule.fits(&recording.screen, &recording.title)?)));
-        let found = found.map(|(rule, message)| (rule.rule.name.as_str(), rule.rule.doing(), message));
-        assert_eq!(found, Some((*rule, *doing, (*message).to_owned())), "{name}");
+        let found = found.map(|(rule, message)| Says {
+            doing: rule.rule.doing(),
+            rule: rule.rule.name.clone(),
+            message,
+        });
+        assert_eq!(found.as_ref(), Some(&recording.says), "{}", recording.name);
     }
 }
 
@@ -184,10 +140,10 @@ fn every_rule_fits_a_recorded_screen_of_its_state() {
     let recordings = recordings();
     for provider in built_in().iter() {
         for rule in rules(provider) {
-            let hits = recordings.iter().zip(SAYS).filter(|(recording, _)| {
+            let hits = recordings.iter().filter(|recording| {
                 owner(recording) == provider.name && rule.fits(&recording.screen, &recording.title).is_some()
             });
-            let doings: BTreeSet<i32> = hits.map(|(_, says)| says.2.into()).collect();
+            let doings: BTreeSet<i32> = hits.map(|recording| recording.says.doing.into()).collect();
             assert!(
                 doings.contains(&rule.rule.doing),
                 "{}/{} fits nothing of its kind",
@@ -283,7 +239,7 @@ fn no_rule_fits_a_listing_a_log_or_a_difference_with_its_words() {
 fn what_was_asked_before_is_not_asked_now() {
     let recordings = recordings();
     let providers = built_in();
-    for (now, says) in recordings.iter().zip(SAYS) {
+    for now in &recordings {
         for before in recordings.iter().filter(|before| owner(before) == owner(now)) {
             let end: Vec<&str> = now.screen.lines().collect();
             let kept = end
@@ -297,7 +253,7 @@ fn what_was_asked_before_is_not_asked_now() {
             let rules = rules(providers.get(owner(now)).unwrap());
             let found = rules.iter().find(|rule| rule.fits(&screen, &now.title).is_some());
             let found = found.map(|rule| rule.rule.doing());
-            assert_eq!(found, Some(says.2), "{} below {}", now.name, before.name);
+            assert_eq!(found, Some(now.says.doing), "{} below {}", now.name, before.name);
         }
     }
 }

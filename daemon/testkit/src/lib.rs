@@ -7,6 +7,7 @@
 //!
 //! For hosts there are [`Sshd`], a real one; [`SshClient`], an `ssh` that sees nothing of the user's; [`Proxy`], a bad
 //! network; [`NetHost`], an address of its own that can be cut off; and [`Accounts`], users with shells and homes.
+//! [`Loopback`] is a network that no way leads out of.
 //!
 //! Refuses to start what is not there: without the programs or tmux a test fails and says what to do. Nothing here
 //! waits for time to pass; [`wait_until`] waits for facts.
@@ -22,6 +23,7 @@ mod accounts;
 mod client;
 mod leftovers;
 mod limits;
+mod loopback;
 mod namespace;
 mod netns;
 mod process;
@@ -41,6 +43,7 @@ pub use accounts::Accounts;
 pub use client::Client;
 pub use leftovers::end_all;
 pub use limits::allow_open_files;
+pub use loopback::Loopback;
 pub use namespace::Namespace;
 pub use netns::NetHost;
 pub use process::Process;

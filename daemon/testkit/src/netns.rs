@@ -28,10 +28,7 @@ impl NetHost {
     /// When namespaces cannot be made: that takes root, and iproute2 and iptables.
     #[must_use]
     pub fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        sweep();
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = name(process::id(), number);
+        let (name, number) = fresh_name();
         let mut random = Random::new(u64::from(process::id()) << 32 | u64::from(number));
         let (near, far) = loop {
             // Pairs of 10.192.0.0/10, which is private and rarely in use.
@@ -189,6 +186,14 @@ impl Drop for NetHost {
     }
 }
 
+/// A name for another namespace of this process, and which one it is.
+pub(crate) fn fresh_name() -> (String, u32) {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    sweep();
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    (name(process::id(), number), number)
+}
+
 /// Removes the namespaces of processes that are gone: of tests that were killed.
 fn sweep() {
     for line in ask(&["netns", "list"]).out().lines() {
@@ -216,7 +221,7 @@ fn owner(name: &str) -> Option<u32> {
     u32::from_str_radix(pid, 16).ok().filter(|_| is_hex(pid))
 }
 
-fn ip(args: &[&str]) {
+pub(crate) fn ip(args: &[&str]) {
     drop(ask(args));
 }
 

@@ -38,6 +38,8 @@ export const Outlast = async () => {
         case "question.replied":
           return report("working")
         case "session.error":
+          // Somebody interrupted it, and it waits for more.
+          if (about.error?.name === "MessageAbortedError") return idle(about.sessionID)
           busy.delete(about.sessionID)
           return report("error", about.error?.data?.message)
       }
