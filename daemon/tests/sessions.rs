@@ -597,6 +597,7 @@ async fn repeats_happen_once_and_names_are_unique() {
         session: "web".to_owned(),
         input: Some(Input::Text("once".to_owned())),
         enter: true,
+        raw: false,
     };
     let at = client
         .send_session(send.clone())

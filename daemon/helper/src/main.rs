@@ -43,7 +43,15 @@ fn main() -> ExitCode {
         (Some("report"), rest) => match reports::Report::parse(rest) {
             Some(report) => reports::report(&report).map(|()| ExitCode::SUCCESS),
             None => {
-                usage();
+                match reports::Report::unknown_state(rest) {
+                    Some(word) => {
+                        let text =
+                            format!("error: {word:?} is no state to report: working, waiting, idle or error");
+                        // Nobody may be listening.
+                        let _ = writeln!(io::stderr(), "{text}");
+                    }
+                    None => drop(usage()),
+                }
                 // There are programs in which a hook that ends with 2 forbids what they were about to do.
                 return ExitCode::FAILURE;
             }

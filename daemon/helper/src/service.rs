@@ -17,6 +17,7 @@ mod locks;
 mod logs;
 mod pace;
 mod panes;
+mod paste;
 mod programs;
 mod report;
 mod screen;

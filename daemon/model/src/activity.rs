@@ -230,6 +230,20 @@ impl Signs {
         (activity, after)
     }
 
+    /// Whether what has the terminal says itself what it does, by reports or sequences, whatever was answered since: it will
+    /// say it again.
+    #[must_use]
+    pub fn speaks(&self) -> bool {
+        let unanswered = Self {
+            answered: None,
+            ..self.clone()
+        };
+        let said = unanswered
+            .by_report()
+            .or_else(|| unanswered.by_terminal(&mut Next::default()));
+        said.is_some()
+    }
+
     /// Whether somebody answered after a program said this. What it said in the same millisecond came of the answer: nobody
     /// answers as fast as that, but programs do.
     fn is_answered(&self, at: TimeMs) -> bool {
@@ -433,6 +447,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_program_that_said_what_it_does_speaks_also_when_it_is_answered() {
+        let mut signs = signs(50);
+        assert!(!signs.speaks());
+        signs.report = report(Doing::Waiting, 10);
+        signs.answered = Some(20);
+        assert!(signs.read().0.is_none() && signs.speaks());
+        // Whoever said so is gone.
+        signs.report.as_mut().unwrap().orphaned = true;
+        assert!(!signs.speaks());
+        signs.mark = Some((Mark::Prompt, 10));
+        assert!(signs.speaks());
+        signs.foreground = Some(program("python3"));
+        assert!(!signs.speaks());
+    }
 
     fn signs(now: TimeMs) -> Signs {
         Signs {

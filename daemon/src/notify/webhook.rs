@@ -67,7 +67,8 @@ fn message(notice: &Notice, now: TimeMs) -> String {
         "sessions": names(Noun::Session),
         "jobs": names(Noun::Job),
         "host": notice.host(),
-        "count": notice.things.len(),
+        // A test tells of nothing, and is one notice all the same.
+        "count": notice.things.len().max(1),
         "time": time,
     })
     .to_string()

@@ -2,15 +2,19 @@
 
 use std::{mem::take, sync::Arc};
 
-use outlast_client::v1::{
-    AttachSessionRequest, AttachSessionResponse, CreateSessionRequest, CreateSessionResponse,
-    DeleteSessionRequest, DeleteSessionResponse, Error, ErrorKind, GetSessionRequest, GetSessionResponse,
-    InterruptSessionRequest, InterruptSessionResponse, ListSessionsRequest, ListSessionsResponse,
-    PeekSessionRequest, PeekSessionResponse, ReadSessionLogRequest, ReadSessionLogResponse,
-    RecoverSessionRequest, RecoverSessionResponse, RestartSessionRequest, RestartSessionResponse,
-    SendSessionRequest, SendSessionResponse, SessionCondition, StopSessionRequest, StopSessionResponse,
-    TerminalSize, WaitSessionRequest, WaitSessionResponse, read_session_log_request,
-    send_session_request::Input, session_service_server::SessionService,
+use outlast_client::{
+    helper_v1::CaptureSessionRequest,
+    v1::{
+        AttachSessionRequest, AttachSessionResponse, CreateSessionRequest, CreateSessionResponse,
+        DeleteSessionRequest, DeleteSessionResponse, Error, ErrorKind, GetSessionRequest, GetSessionResponse,
+        InterruptSessionRequest, InterruptSessionResponse, ListSessionHistoryRequest,
+        ListSessionHistoryResponse, ListSessionsRequest, ListSessionsResponse, PeekSessionRequest,
+        PeekSessionResponse, ReadSessionLogRequest, ReadSessionLogResponse, RecoverSessionRequest,
+        RecoverSessionResponse, RestartSessionRequest, RestartSessionResponse, SendSessionRequest,
+        SendSessionResponse, SessionCondition, StopSessionRequest, StopSessionResponse, TerminalCursor,
+        TerminalSize, WaitSessionRequest, WaitSessionResponse, list_session_history_request::Page,
+        read_session_log_request, send_session_request::Input, session_service_server::SessionService,
+    },
 };
 use outlast_model::{
     activity::Doing,
@@ -32,7 +36,7 @@ use crate::{
     hosts::LOCAL,
     logs::{self, Sink, Start},
     refusal,
-    sessions::{NewSession, Sessions as Registry, Typing, attach, log, start, wait},
+    sessions::{NewSession, Sessions as Registry, Typing, attach, history, log, start, wait},
 };
 
 /// Time between TERM and KILL when a client names none, milliseconds.
@@ -123,10 +127,13 @@ impl Sessions {
 
     async fn peek(&self, request: PeekSessionRequest) -> Result<PeekSessionResponse, Error> {
         let session = self.sessions.resolve_made(&request.session).await?;
-        let screen = self
-            .sessions
-            .peek(&session, request.ansi, request.history_lines)
-            .await?;
+        let look = CaptureSessionRequest {
+            ansi: request.ansi,
+            history_lines: request.history_lines,
+            blanks: request.blanks,
+            ..CaptureSessionRequest::default()
+        };
+        let screen = self.sessions.peek(&session, look).await?;
         let size = screen.size.map(|size| TerminalSize {
             columns: size.columns,
             rows: size.rows,
@@ -135,6 +142,13 @@ impl Sessions {
             screen: screen.screen,
             size,
             session: Some(self.sessions.message(&session)),
+            cursor: screen.cursor.map(|cursor| TerminalCursor {
+                x: cursor.x,
+                y: cursor.y,
+                visible: cursor.visible,
+            }),
+            alternate: screen.alternate,
+            title: screen.title,
         })
     }
 
@@ -144,11 +158,12 @@ impl Sessions {
         let mut typing = match request.input {
             Some(Input::Text(text)) => Typing {
                 text,
-                keys: Vec::new(),
+                raw: request.raw,
+                ..Typing::default()
             },
             Some(Input::Keys(keys)) => Typing {
-                text: String::new(),
                 keys: keys.keys,
+                ..Typing::default()
             },
             None => Typing::default(),
         };
@@ -171,13 +186,31 @@ impl Sessions {
         let once = request::once(&self.app.secret, "InterruptSession", id, &request, &[])?;
         let session = self.sessions.resolve_made(&request.session).await?;
         let typing = Typing {
-            text: String::new(),
             keys: vec!["C-c".to_owned()],
+            ..Typing::default()
         };
         self.sessions
             .send(&session, Verb::Interrupt, typing, once)
             .await?;
         Ok(InterruptSessionResponse {})
+    }
+
+    async fn history(&self, request: ListSessionHistoryRequest) -> Result<ListSessionHistoryResponse, Error> {
+        let (before, after) = match &request.page {
+            None => (None, None),
+            Some(Page::Before(id)) => (Some(id.as_str()), None),
+            Some(Page::After(id)) => (None, Some(id.as_str())),
+        };
+        let wanted = history::Wanted::new(request.kind(), request.limit, before, after)?;
+        let session = self.sessions.resolve(&request.session).await?;
+        let found = self.sessions.history(&session, wanted).await?;
+        Ok(ListSessionHistoryResponse {
+            entries: found.entries,
+            has_more: found.next.is_some(),
+            next: found.next,
+            session: Some(self.sessions.message(&session)),
+            away: host::away(&self.app, &session.host),
+        })
     }
 
     async fn wait(&self, request: WaitSessionRequest) -> Result<(Session, wait::Condition), Error> {
@@ -197,6 +230,10 @@ impl Sessions {
             SessionCondition::Output => wait::Condition::Output {
                 matching: request.r#match.as_deref().map(wait::expression).transpose()?,
                 from: request.from_offset,
+            },
+            SessionCondition::Reacted => wait::Condition::Reacted {
+                from: request.from_offset,
+                after: request.after_seq,
             },
         };
         Ok((self.sessions.resolve(&request.session).await?, condition))
@@ -384,6 +421,13 @@ impl SessionService for Sessions {
         Ok(Response::new(ReceiverStream::new(stream)))
     }
 
+    async fn list_session_history(
+        &self,
+        request: Request<ListSessionHistoryRequest>,
+    ) -> Result<Response<ListSessionHistoryResponse>, Status> {
+        unless_ending(&self.app, self.history(request.into_inner())).await
+    }
+
     type WaitSessionStream = ReceiverStream<Result<WaitSessionResponse, Status>>;
 
     async fn wait_session(
@@ -394,8 +438,8 @@ impl SessionService for Sessions {
             .wait(request.into_inner())
             .await
             .map_err(Error::into_status)?;
-        // Two messages are all that is ever sent.
-        let (answers, stream) = mpsc::channel(2);
+        // Three messages are all that is ever sent.
+        let (answers, stream) = mpsc::channel(3);
         self.app
             .tasks
             .spawn(wait::wait(self.sessions.clone(), session, condition, answers));

@@ -18,6 +18,10 @@ const MESSAGE_MAX: usize = 1000;
 /// Changes that are written at once; after those there is one in each [`PAUSE`]. A program that flickers fills no log.
 const AT_ONCE: u32 = 10;
 
+/// Changes that may be written after an answer however many there were before: that it is known no more what was answered,
+/// that there is work, and what comes of it.
+const FOR_AN_ANSWER: u32 = 3;
+
 /// Events that are remembered: more than there can be while an answer is under way.
 const REMEMBERED: usize = 32;
 
@@ -79,9 +83,16 @@ impl Watching {
         self.signs = Some((signs, Instant::now()));
     }
 
+    /// Whether what runs says itself what it does. Absent: there are no signs.
+    pub(super) fn speaks(&self) -> Option<bool> {
+        self.signs.as_ref().map(|(signs, _came)| signs.speaks())
+    }
+
     /// Somebody answered at this time of the host.
     pub(super) fn answered(&mut self, at: TimeMs) {
         self.answered = self.answered.max(Some(at.clamp(0, LATEST)));
+        // Whoever answers waits for what comes of it, and answers no more often than that.
+        self.left.0 = self.left.0.max(FOR_AN_ANSWER);
     }
 
     /// What it does could not be written down.
@@ -319,5 +330,9 @@ mod tests {
         assert_eq!(written(Duration::ZERO), AT_ONCE as usize);
         assert_eq!(written(PAUSE), 1);
         assert_eq!(written(100 * PAUSE), AT_ONCE as usize);
+        watching.answered(1);
+        let begun = watching.left.1;
+        let written = (0..100).filter(|_| watching.may_write(begun)).count();
+        assert_eq!(written, FOR_AN_ANSWER as usize);
     }
 }

@@ -401,7 +401,12 @@ async fn end(sessions: &Sessions, session: &Session, why: Over) -> Result<Attach
 /// The session as it is once it is clear whether its program ended together with the terminal.
 async fn settled(sessions: &Sessions, session: &Session) -> Session {
     // A user who leaves leaves the screen behind; without one the end is on its way, whatever the directory says yet.
-    let patience = if runs(sessions, session) && sessions.peek(session, false, 0).await.is_ok() {
+    let patience = if runs(sessions, session)
+        && sessions
+            .peek(session, helper_v1::CaptureSessionRequest::default())
+            .await
+            .is_ok()
+    {
         END_PATIENCE
     } else {
         END_DEADLINE

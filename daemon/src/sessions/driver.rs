@@ -37,7 +37,7 @@ use tokio::{
 use tonic::{Code, Status, Streaming};
 
 use super::{
-    Answer, Sessions, View,
+    Answer, Heard, Sessions, View,
     activity::Watching,
     judge::{self, Before, NOT_IN_TMUX, Verdict},
 };
@@ -117,6 +117,8 @@ pub(super) struct Driver {
     /// Whether its program or the holder of its pane lives, by the last report.
     alive: bool,
     last_output: Option<TimeMs>,
+    /// Since when there are signs of this run, without a break.
+    heard_since: Option<Instant>,
     inbox: mpsc::Receiver<Command>,
     watching: Watching,
     publish: watch::Sender<Arc<View>>,
@@ -152,6 +154,7 @@ impl Driver {
             left_at: None,
             alive: false,
             last_output,
+            heard_since: None,
             inbox,
             watching: Watching::new(),
             publish,
@@ -213,7 +216,11 @@ impl Driver {
                 self.obey(command).await;
                 continue;
             }
-            match self.follow().await {
+            let followed = self.follow().await;
+            // Until something is heard again, nothing is known of what it does.
+            self.heard_since = None;
+            self.show();
+            match followed {
                 Ok(Changed) => backoff = Backoff::default(),
                 // The link tells why; the session knows nothing of it.
                 Err(status) if host.is_cut_off(&status) && backoff.is_fresh() => {
@@ -510,6 +517,8 @@ impl Driver {
         {
             self.watching.report(signs, &self.session, report.last_output_ms);
             self.read_signs().await;
+            self.heard_since.get_or_insert_with(Instant::now);
+            self.show();
         }
     }
 
@@ -826,6 +835,10 @@ impl Driver {
             attached: self.attached,
             left_at: self.left_at,
             last_output: self.last_output,
+            heard: self
+                .heard_since
+                .zip(self.watching.speaks())
+                .map(|(since, speaks)| Heard { since, speaks }),
         };
         self.publish.send_if_modified(|shown| {
             let news = **shown != view;

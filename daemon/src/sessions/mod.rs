@@ -6,6 +6,7 @@
 mod activity;
 pub mod attach;
 mod driver;
+pub mod history;
 mod judge;
 pub mod lines;
 pub mod log;
@@ -82,6 +83,17 @@ pub struct View {
     pub left_at: Option<Instant>,
     /// When the terminal was last written to.
     pub last_output: Option<TimeMs>,
+    /// What its host tells. Absent: the host is away, or has told nothing of this run yet.
+    pub heard: Option<Heard>,
+}
+
+/// What the host of a session tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// Since when it tells all there is.
+    pub since: Instant,
+    /// What runs says itself what it does.
+    pub speaks: bool,
 }
 
 /// A session to be accepted; every part was checked.
@@ -449,6 +461,7 @@ impl Sessions {
             attached: 0,
             left_at: None,
             last_output: self.last_output(session),
+            heard: None,
         };
         let (publish, view) = watch::channel(Arc::new(view));
         let (sender, inbox) = mpsc::channel(INBOX);

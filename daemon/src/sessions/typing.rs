@@ -11,11 +11,11 @@ use outlast_model::{
 };
 use outlast_store::Request;
 
-use super::Sessions;
+use super::{Sessions, history};
 use crate::{
     app::now_ms,
     hosts::HostView,
-    refusal,
+    logs, refusal,
     rpc::{host::not_connected, status::failure},
 };
 
@@ -25,13 +25,18 @@ const TEXT_MAX: usize = 1 << 20;
 /// Most keys in one go.
 const KEYS_MAX: usize = 1000;
 
-/// What to type: text as it is, then keys by their tmux names.
+/// Longest text that is typed rather than pasted, bytes.
+const TYPED_MAX: usize = 16 << 10;
+
+/// What to type: text, then keys by their tmux names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Typing {
-    /// Typed byte by byte.
+    /// Typed byte by byte, or pasted.
     pub text: String,
     /// Then pressed.
     pub keys: Vec<String>,
+    /// Never paste it.
+    pub raw: bool,
 }
 
 /// Where what comes of typing begins.
@@ -43,7 +48,36 @@ pub struct Sent {
     pub after_seq: u64,
 }
 
+impl Sent {
+    /// As it is kept for a repeat of the request.
+    fn to_outcome(self) -> String {
+        format!("{} {}", self.log_offset, self.after_seq)
+    }
+
+    fn from_outcome(outcome: &str) -> Option<Self> {
+        let (log_offset, after_seq) = outcome.split_once(' ')?;
+        Some(Self {
+            log_offset: log_offset.parse().ok()?,
+            after_seq: after_seq.parse().ok()?,
+        })
+    }
+}
+
 impl Typing {
+    /// Whether the text is pasted: a line editor would take more lines for several answers and control characters for
+    /// keys, and much text is nothing that anybody types. One line that is ended by its own line end is typed.
+    fn is_paste(&self) -> bool {
+        let line = self.text.strip_suffix('\n').unwrap_or(&self.text);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        !self.raw && (line.len() > TYPED_MAX || line.bytes().any(|byte| byte.is_ascii_control()))
+    }
+
+    /// Whether it is text with an Enter.
+    fn is_command(&self) -> bool {
+        let enter = self.keys.first().is_some_and(|key| key == "Enter");
+        !self.text.is_empty() && (enter || self.text.ends_with(['\n', '\r']))
+    }
+
     fn check(&self) -> Result<(), Error> {
         let problem = if self.text.len() > TEXT_MAX {
             format!(
@@ -66,7 +100,7 @@ impl Typing {
 
 impl Sessions {
     /// Types into a session. Returns where what comes of it begins. A request is recorded before its effect, so
-    /// that a repeat never types twice; its answer is the first one, or the present length if that got lost.
+    /// that a repeat never types twice; its answer is the first one, or if that got lost, what was known before the effect.
     ///
     /// # Errors
     /// When there is too much to type, the program does not run, or the host does not answer.
@@ -88,8 +122,10 @@ impl Sessions {
         // Before the request is recorded: one that was never tried can be repeated.
         let host = self.reachable(&session.host)?;
         if let Some(request) = &request {
+            // Nothing that comes of it is in front of that, however the daemon ends meanwhile.
+            let before = self.position(session).to_outcome();
             let recorded = store
-                .record_request(request, &session.id.to_string(), None)
+                .record_request(request, &session.id.to_string(), Some(&before))
                 .await
                 .map_err(failure)?;
             if recorded.is_repeat() {
@@ -97,45 +133,66 @@ impl Sessions {
             }
         }
         let mut client = host.client();
+        let paste = typing.is_paste();
+        let is_command = typing.is_command();
         let sent = client.send_session(SendSessionRequest {
             id: session.id.to_string(),
+            paste,
             text: typing.text.into_bytes().into(),
             keys: typing.keys,
         });
         let sent = super::answered(&host, sent).await?;
-        let after_seq = self.answered(session, sent.answered_ms).await;
-        let log_offset = sent.log_offset;
+        let answered_ms = sent.answered_ms;
+        let after_seq = self.answered(session, answered_ms).await;
+        let sent = Sent {
+            log_offset: sent.log_offset,
+            after_seq: after_seq.unwrap_or_default(),
+        };
+        if is_command {
+            self.note_for_history(session, sent.log_offset, answered_ms).await;
+        }
         if let Some(request) = request
-            && let Err(error) = store
-                .set_request_outcome(&request.id, &log_offset.to_string())
-                .await
+            && let Err(error) = store.set_request_outcome(&request.id, &sent.to_outcome()).await
         {
-            // It was typed, which is what counts; only a repeat would get another offset.
+            // It was typed, which is what counts; only a repeat would get earlier positions.
             tracing::warn!(%error, "recording where input was typed");
         }
-        Ok(Sent {
-            log_offset,
-            after_seq: after_seq.unwrap_or_default(),
-        })
+        Ok(sent)
+    }
+
+    /// Writes down where and when text was sent, which is all that is ever kept of it.
+    async fn note_for_history(&self, session: &Session, log_offset: u64, at_ms: i64) {
+        let noted = match self.spool_dir(session) {
+            Ok(dir) => logs::blocking(move || history::sends::add(&dir, log_offset, at_ms)).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(session = %session.name, %error, "writing down where text was sent");
+        }
     }
 
     fn first_answer(&self, session: &Session, outcome: Option<&str>) -> Sent {
-        let recorded = outcome.and_then(|outcome| outcome.parse().ok());
+        outcome
+            .and_then(Sent::from_outcome)
+            .unwrap_or_else(|| self.position(session))
+    }
+
+    /// Where a session is now, as far as that is known here.
+    fn position(&self, session: &Session) -> Sent {
         Sent {
-            log_offset: recorded.unwrap_or_else(|| self.spool_dir(session).map_or(0, |dir| dir.log_len())),
+            log_offset: self.spool_dir(session).map_or(0, |dir| dir.log_len()),
             after_seq: self.activity_seq(session),
         }
     }
 
-    /// What a session's screen shows, or showed last.
+    /// What a session's screen shows, or showed last; how it is to be looked at says `look`.
     ///
     /// # Errors
     /// When the host does not answer or nothing is left to show.
     pub async fn peek(
         &self,
         session: &Session,
-        ansi: bool,
-        history_lines: u32,
+        look: CaptureSessionRequest,
     ) -> Result<CaptureSessionResponse, Error> {
         let host = self.inner.handles.host(&session.host)?;
         let log = format!(
@@ -153,8 +210,7 @@ impl Sessions {
         let mut client = host.client();
         let screen = client.capture_session(CaptureSessionRequest {
             id: session.id.to_string(),
-            ansi,
-            history_lines,
+            ..look
         });
         match super::answered(&host, screen).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Err(no_screen(session)),
@@ -204,7 +260,39 @@ mod tests {
         Typing {
             text: "x".repeat(text),
             keys: vec!["a".to_owned(); keys],
+            raw: false,
         }
+    }
+
+    #[test]
+    fn more_than_a_plain_line_is_a_paste() {
+        let is_paste = |text: &str, raw| {
+            let text = text.to_owned();
+            Typing {
+                text,
+                raw,
+                ..Typing::default()
+            }
+            .is_paste()
+        };
+        let long = "x".repeat(TYPED_MAX + 1);
+        for text in ["a\nb", "a\tb", "\x03", "a\x1b[201~b", "a\n\n", "\x7f", &long] {
+            assert!(is_paste(text, false), "{text:?}");
+            assert!(!is_paste(text, true), "{text:?}");
+        }
+        for text in ["", "a b é \u{9b}", "one line\n", "one line\r\n", &long[1..]] {
+            assert!(!is_paste(text, false), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn where_it_was_typed_reads_back() {
+        let sent = Sent {
+            log_offset: 12,
+            after_seq: 3,
+        };
+        assert_eq!(Sent::from_outcome(&sent.to_outcome()), Some(sent));
+        assert_eq!(Sent::from_outcome("12"), None);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! What it does is looked for in the log of events, so that what it did for a moment only is not missed.
 
+mod reaction;
+
 use outlast_client::v1::{
     Error, ErrorKind, SessionWaitDone, WaitSessionResponse, wait_session_response::Event,
 };
@@ -26,9 +28,6 @@ const REGEX_MAX: usize = 1 << 20;
 /// Pieces that are read in one go, so that waiting on a program that never pauses still notices its client's end.
 const PIECES: usize = 64;
 
-/// A number that no event has.
-const NEVER: u64 = i64::MAX.cast_unsigned();
-
 /// Events that are looked through in one go.
 const PAGE: u32 = 1000;
 
@@ -49,6 +48,13 @@ pub enum Condition {
         /// What.
         doing: Doing,
         /// Number of an event: only what it does since counts. Absent: what it does now counts as well.
+        after: Option<u64>,
+    },
+    /// It did something and rests again.
+    Reacted {
+        /// Only what is written behind this offset of the log counts. Absent: from now.
+        from: Option<u64>,
+        /// Number of an event: only what it does since counts. Absent: from now.
         after: Option<u64>,
     },
 }
@@ -127,6 +133,9 @@ async fn look(
         Condition::Exited => (None, None),
         Condition::Output { matching, from } => (matching, Some(from)),
         Condition::Doing { doing, after } => return does(sessions, session, doing, after, answers).await,
+        Condition::Reacted { from, after } => {
+            return reaction::wait(sessions, session, from, after, answers).await;
+        }
     };
     let position = start.flatten().unwrap_or_else(|| dir.log_len());
     let armed = answers.send(Ok(message(Event::ArmedOffset(position)))).await;
@@ -163,14 +172,8 @@ async fn does(
     let store = &sessions.app().store;
     let mut view = sessions.watch(session).map_err(Error::into_status)?;
     let subject = session.id.to_string();
-    let mut cursor = match after {
-        Some(after) => after,
-        // No page: only its number is wanted.
-        None => {
-            let newest = store.events_after(NEVER, 1).await;
-            newest.map_err(|error| failure(error).into_status())?.newest
-        }
-    };
+    // An event that is written but not seen yet is still to come.
+    let mut cursor = after.unwrap_or_else(|| view.borrow().session.activity_seq);
     let armed = answers.send(Ok(message(Event::ArmedSeq(cursor)))).await;
     armed.map_err(|_gone| Status::cancelled("the client went away"))?;
     let mut now_counts = after.is_none();
@@ -189,8 +192,10 @@ async fn does(
             let page = store.events_after(cursor, PAGE).await;
             let page = page.map_err(|error| failure(error).into_status())?;
             let Some(last) = page.events.last() else { break };
-            cursor = last.seq;
-            met = page.events.iter().any(|event| says(event, &subject, doing));
+            // One that was just written may not be in what is seen, which is what is answered.
+            cursor = last.seq.min(session.activity_seq);
+            let mut seen = page.events.iter().filter(|event| event.seq <= cursor);
+            met = seen.any(|event| says(event, &subject, doing));
         }
         if met || session.state.is_ended() {
             let next_offset = sessions.spool_dir(&session).map_or(0, |dir| dir.log_len());
@@ -209,10 +214,19 @@ async fn does(
 
 /// Whether an event says that a session does this.
 fn says(event: &outlast_model::event::Event, subject: &str, doing: Doing) -> bool {
-    event.subject == subject
-        && event.kind == Kind::SessionActivity.as_str()
-        && serde_json::from_str::<serde_json::Value>(&event.data)
-            .is_ok_and(|data| data.get("activity").and_then(|word| word.as_str()) == Some(doing.as_str()))
+    said(event, subject).is_some_and(|(said, _source)| said == doing)
+}
+
+/// What an event says that a session does, and where that was read from. Absent: it is about something else, or says that
+/// this is not known.
+fn said(event: &outlast_model::event::Event, subject: &str) -> Option<(Doing, String)> {
+    if event.subject != subject || event.kind != Kind::SessionActivity.as_str() {
+        return None;
+    }
+    let data: serde_json::Value = serde_json::from_str(&event.data).ok()?;
+    let word = |key: &str| data.get(key).and_then(|word| word.as_str());
+    let doing = word("activity")?.parse().ok()?;
+    Some((doing, word("source").unwrap_or_default().to_owned()))
 }
 
 async fn output(

@@ -286,6 +286,7 @@ fn what_is_typed_into_a_session_whose_host_is_away_can_be_sent_again_by_the_same
         session: "web".to_owned(),
         input: Some(Input::Text("only once".to_owned())),
         enter: true,
+        raw: false,
     };
     client.call(async |channel| {
         let refused = SessionServiceClient::new(channel).send_session(send()).await;
@@ -301,6 +302,46 @@ fn what_is_typed_into_a_session_whose_host_is_away_can_be_sent_again_by_the_same
         // Once as it is typed, once as `cat` says it.
         (screen.matches("only once").count() == 2).then_some(())
     });
+}
+
+#[test]
+fn a_repeat_of_what_a_killed_daemon_sent_tells_where_that_was() {
+    let (sandbox, sshd, mut proxy) = far_by_proxy();
+    let script = "echo begun; while [ ! -e go ]; do sleep 0.05; done; echo more; sleep 600";
+    let create = [
+        "session", "create", "web", "--host", "far", "--", "sh", "-c", script,
+    ];
+    drop(sandbox.outlast(&create).success());
+    let log = |word: &str| {
+        wait_until(DEADLINE, word, || {
+            let log = sandbox.outlast(&["session", "logs", "web"]).success().out();
+            log.contains(word).then_some(())
+        });
+    };
+    log("begun");
+    // It is on the way for as long as that is silent.
+    proxy.stall();
+    let client = Client::new(&sandbox, DEADLINE);
+    let send = || SendSessionRequest {
+        request_id: Some("once".to_owned()),
+        session: "web".to_owned(),
+        input: Some(Input::Text("hi".to_owned())),
+        enter: true,
+        raw: false,
+    };
+    client.call(async |channel| {
+        let mut sessions = SessionServiceClient::new(channel);
+        let late = tokio::time::timeout(Duration::from_secs(1), sessions.send_session(send())).await;
+        assert!(late.is_err(), "{late:?}");
+        Ok(tonic::Response::new(()))
+    });
+    sandbox.kill_daemon().expect("one runs");
+    fs::write(sshd.home().join("go"), "").unwrap();
+    proxy.heal();
+    log("more");
+    let client = Client::new(&sandbox, DEADLINE);
+    let sent = client.call(async |channel| SessionServiceClient::new(channel).send_session(send()).await);
+    assert_eq!(sent.log_offset, "begun\r\n".len() as u64);
 }
 
 #[test]
@@ -400,4 +441,64 @@ fn a_program_that_ends_on_a_slow_line_is_not_taken_for_one_that_was_left() {
     let log = ["session", "logs", "web", "-f", "--from", "start"];
     let log = sandbox.outlast(&log).success().out();
     assert_eq!(log.matches('y').count(), LAST_WORDS / 2, "its log is not whole");
+}
+
+#[test]
+fn a_session_whose_host_is_away_does_not_rest() {
+    let (sandbox, sshd, mut proxy) = far_by_proxy();
+    let script = "while read -r x; do while [ ! -e go ]; do echo on; sleep 0.1; done; echo done; done";
+    let create = [
+        "session", "create", "web", "--host", "far", "--", "sh", "-c", script,
+    ];
+    drop(sandbox.outlast(&create).success());
+    sandbox.wait_session("web", |state| state == "running");
+    let log = || sandbox.outlast(&["session", "logs", "web"]).success().out();
+    let waiting = sandbox.spawn(&["session", "send", "web", "hi", "--wait"]);
+    wait_until(DEADLINE, "that it works", || log().contains("on").then_some(()));
+    go_away(&sandbox, &mut proxy);
+    waiting.wait_error_line(|line| line.contains("the host of the session is away"));
+    // Longer than what counts as rest of anything that is not away.
+    let since = Instant::now();
+    wait_until(DEADLINE, "that it is away for long", || {
+        (since.elapsed() > Duration::from_secs(3)).then_some(())
+    });
+    // Nor does it for a daemon that begins anew meanwhile.
+    sandbox.kill_daemon().expect("one runs");
+    wait_link(&sandbox, &["backoff"]);
+    waiting.wait_error_line(|line| line.contains("the host of the session is away"));
+    fs::write(sshd.home().join("go"), "").unwrap();
+    proxy.heal();
+    assert_eq!(waiting.finish(DEADLINE).success().out(), "unknown\n");
+    assert!(log().contains("done"), "{}", log());
+}
+
+#[test]
+fn what_was_run_in_a_session_whose_host_is_away_is_still_known_and_an_answer_says_so_at_once() {
+    let (sandbox, _sshd, mut proxy) = far_by_proxy();
+    let create = ["session", "create", "sh", "--host", "far", "--", "sh"];
+    drop(sandbox.outlast(&create).success());
+    sandbox.wait_session("sh", |state| state == "running");
+    let answered = [
+        "session",
+        "send",
+        "sh",
+        "echo f''ar",
+        "--wait",
+        "--timeout",
+        "30s",
+    ];
+    drop(sandbox.outlast(&answered).success());
+    wait_until(DEADLINE, "the log here", || {
+        let history = sandbox.outlast(&["session", "history", "sh"]).success();
+        history.out().contains("\nfar\n").then_some(())
+    });
+    go_away(&sandbox, &mut proxy);
+    let begun = Instant::now();
+    let history = sandbox.outlast(&["session", "history", "sh"]).success();
+    assert!(history.out().starts_with("$ echo f''ar\nfar\n"), "{history:?}");
+    assert!(history.err().contains("host far is away"), "{history:?}");
+    let refused = sandbox.outlast(&answered).code(6);
+    assert!(refused.err().contains("hint: "), "{refused:?}");
+    assert!(begun.elapsed() < 2 * AT_ONCE, "{:?}", begun.elapsed());
+    proxy.heal();
 }

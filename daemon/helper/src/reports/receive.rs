@@ -10,15 +10,20 @@ use std::{
 
 use rustix::{process::getpgrp, termios::tcgetpgrp};
 
+use serde::Serialize;
+
 use super::{REPORTS, parse};
 use crate::{
-    plain::MESSAGE_MAX,
+    plain::{self, MESSAGE_MAX},
     proc,
     spool::{ACTIVITY, Activity, Dir, Holder, Kept, SPOOL_VERSION, now_ms, open_fifo},
 };
 
 /// Bytes kept of a line: a state, and more than what is kept of a message.
 const LINE_MAX: usize = 2 * MESSAGE_MAX;
+
+/// Name of the file that counts what was no report.
+const IGNORED: &str = "ignored";
 
 /// Reads in a row, as many as take a FIFO full: one who never stops to report must not keep the pane from all else.
 const READS: usize = 16;
@@ -33,12 +38,27 @@ pub(crate) struct Reports {
     line: Vec<u8>,
     last: Option<Activity>,
     kept: Kept,
+    ignored: Ignored,
+    kept_ignored: Kept,
+}
+
+/// The file `ignored`: lines that were no reports, for whoever writes a hook and wonders.
+#[derive(Debug, Default, Serialize)]
+struct Ignored {
+    /// Version of the spool, [`SPOOL_VERSION`].
+    version: u32,
+    /// The run they came from.
+    run: u32,
+    /// How many.
+    lines: u64,
+    /// The last of them, plain and bounded.
+    last: String,
 }
 
 impl Reports {
     /// Makes a FIFO of its own for this run, and forgets what an earlier one reported.
     pub(crate) fn open(dir: &Dir, run: u32) -> io::Result<Self> {
-        for before in [ACTIVITY, REPORTS] {
+        for before in [ACTIVITY, REPORTS, IGNORED] {
             match fs::remove_file(dir.file(before)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -51,6 +71,12 @@ impl Reports {
             line: Vec::new(),
             last: None,
             kept: Kept::new(ACTIVITY),
+            ignored: Ignored {
+                version: SPOOL_VERSION,
+                run,
+                ..Ignored::default()
+            },
+            kept_ignored: Kept::new(IGNORED),
         })
     }
 
@@ -88,7 +114,10 @@ impl Reports {
 
     /// When there is something to write.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.kept.due()
+        [self.kept.due(), self.kept_ignored.due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Writes what is due.
@@ -96,11 +125,15 @@ impl Reports {
         if let Some(last) = &self.last {
             self.kept.write_due(&self.dir, last);
         }
+        self.kept_ignored.write_due(&self.dir, &self.ignored);
     }
 
     /// Takes a line. True: it was a report.
     fn take(&mut self, line: &[u8]) -> bool {
         let Some((state, message)) = parse(line) else {
+            self.ignored.lines = self.ignored.lines.saturating_add(1);
+            self.ignored.last = plain::line(line);
+            self.kept_ignored.change();
             return false;
         };
         let now = now_ms();
@@ -189,6 +222,8 @@ mod tests {
             (3, Doing::Waiting, "Sure?", None)
         );
         assert_eq!(dir.read_activity().unwrap(), Some(waiting));
+        let ignored = fs::read_to_string(dir.file(IGNORED)).unwrap();
+        assert_eq!(ignored, r#"{"version":1,"run":3,"lines":1,"last":"rubbish"}"#);
         writer.write_all(b"ing\n").unwrap();
         assert_eq!(hear(&mut reports).unwrap().state, Doing::Working);
         let path = reports.path();

@@ -76,6 +76,14 @@ impl Report {
         Some(Self { state, message })
     }
 
+    /// Of arguments that are wrong: the word that should be a state and is none.
+    #[must_use]
+    pub fn unknown_state(args: &[&OsStr]) -> Option<String> {
+        let word = args.first()?.to_string_lossy();
+        let known = word.parse::<Doing>().is_ok() || word.starts_with('-');
+        (!known).then(|| plain::line(word.as_bytes()))
+    }
+
     fn line(&self) -> String {
         let message = match &self.message {
             Message::None => String::new(),
@@ -169,6 +177,20 @@ mod tests {
     fn parse(args: &[&str]) -> Option<Report> {
         let args: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
         Report::parse(&args)
+    }
+
+    #[test]
+    fn a_word_that_is_no_state_is_named() {
+        let word = |args: &[&str]| {
+            let args: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
+            Report::unknown_state(&args)
+        };
+        assert_eq!(word(&["busy", "x"]).as_deref(), Some("busy"));
+        assert_eq!(word(&["bu\x1b\nsy"]).as_deref(), Some("bu sy"));
+        assert_eq!(
+            (word(&[]), word(&["waiting", "--such"]), word(&["--help"])),
+            (None, None, None)
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A session's screen, and typing into it.
 
 use outlast_client::helper_v1::{
-    CaptureSessionRequest, CaptureSessionResponse, SendSessionRequest, SendSessionResponse, Size,
+    CaptureSessionRequest, CaptureSessionResponse, Cursor, SendSessionRequest, SendSessionResponse, Size,
 };
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tonic::Status;
 use super::{
     Core, apart,
     error::{check_id, failed, no_screen, not_found, tmux, usage, wrong_state},
+    paste::{self, Pasted},
     settle::{pane, tmux_name},
     signs::answered,
 };
@@ -39,13 +40,13 @@ const LINE: usize = 16 << 10;
 /// Most keys in one request.
 const KEYS_MAX: usize = 4096;
 
-/// Columns and rows of a pane.
-const SIZE: &str = "#{pane_width} #{pane_height}";
+/// Columns and rows of a pane, where its cursor is and whether that is shown, and whether the screen is the alternate one.
+const FACTS: &str = "#{pane_width} #{pane_height} #{cursor_x} #{cursor_y} #{cursor_flag} #{alternate_on}";
 
 /// What a screen looks like.
 struct Shown {
-    /// Columns and rows, as tmux writes them.
-    size: Vec<u8>,
+    /// The numbers of [`FACTS`], as tmux writes them.
+    facts: Vec<u8>,
     /// Each line with a newline.
     screen: Vec<u8>,
 }
@@ -70,19 +71,39 @@ pub(super) async fn capture(
             return Err(tmux(Error::Gone));
         }
     };
-    let size = std::str::from_utf8(&shown.size)
-        .ok()
-        .and_then(|size| size.split_once(' '));
-    let size = size.and_then(|(columns, rows)| {
-        Some(Size {
-            columns: columns.parse().ok()?,
-            rows: rows.parse().ok()?,
-        })
-    });
+    let facts = std::str::from_utf8(&shown.facts).unwrap_or_default();
+    let facts: Vec<Option<u32>> = facts
+        .split(' ')
+        .map(|word| word.trim_end().parse().ok())
+        .collect();
+    let fact = |at: usize| facts.get(at).copied().flatten();
+    let size = fact(0).zip(fact(1));
+    let cursor = fact(2).zip(fact(3)).zip(fact(4));
     Ok(CaptureSessionResponse {
         screen: shown.screen.into(),
-        size,
+        size: size.map(|(columns, rows)| Size { columns, rows }),
+        cursor: cursor.map(|((x, y), shown)| Cursor {
+            x,
+            y,
+            visible: shown != 0,
+        }),
+        alternate: fact(5) == Some(1),
+        // Who reads plain screens does so by the second.
+        title: if request.ansi {
+            title(&core.root.session(&request.id))
+        } else {
+            String::new()
+        },
     })
+}
+
+/// The title that the present run gave its terminal. What tmux has where none was given is the name of the machine.
+fn title(dir: &Dir) -> String {
+    let run = dir.read_report().ok().flatten().map(|report| report.run);
+    let told = dir.read_terminal().ok().flatten();
+    told.filter(|told| Some(told.run) == run)
+        .map(|told| told.title)
+        .unwrap_or_default()
 }
 
 /// Asks for it, and keeps in `asked` the control client that is to answer. The screen alone goes over that one, which
@@ -94,7 +115,7 @@ async fn shown(
 ) -> Result<Shown, Error> {
     if request.history_lines == 0 {
         let client = core.tmux.reach().await?.ok_or(Error::Gone)?;
-        let shown = ask(asked.insert(client), &request.id, request.ansi).await;
+        let shown = ask(asked.insert(client), request).await;
         *asked = None;
         match shown {
             Ok(Some(shown)) => return Ok(shown),
@@ -107,19 +128,17 @@ async fn shown(
 }
 
 /// Asks the control client. None: the screen is larger than what it keeps of a reply.
-async fn ask(client: &Client, id: &str, ansi: bool) -> Result<Option<Shown>, Error> {
+async fn ask(client: &Client, request: &CaptureSessionRequest) -> Result<Option<Shown>, Error> {
+    let id = &request.id;
     let target = pane(id);
-    let mut capture = vec!["capture-pane", "-p", "-t", &target];
-    if ansi {
-        capture.push("-e");
-    }
+    let capture = [&["capture-pane", "-p", "-t", &target][..], &looks(request)].concat();
     // First of all whether it is there: the second does not fail when it is not, and the third must not fail.
     let commands = Commands::one(["has-session", "-t", &format!("={}", tmux_name(id))])?
-        .then(["display-message", "-p", "-t", &target, SIZE])?
+        .then(["display-message", "-p", "-t", &target, FACTS])?
         .then(capture)?
         .fenced();
     let mut replies = client.run(commands).await?.into_iter().skip(1);
-    let (Some(size), Some(screen)) = (replies.next(), replies.next()) else {
+    let (Some(facts), Some(screen)) = (replies.next(), replies.next()) else {
         return Err(Error::Gone);
     };
     if screen.cut {
@@ -129,7 +148,7 @@ async fn ask(client: &Client, id: &str, ansi: bool) -> Result<Option<Shown>, Err
     let mut text = screen.lines.join(&b'\n');
     text.push(b'\n');
     Ok(Some(Shown {
-        size: size.lines.into_iter().next().unwrap_or_default(),
+        facts: facts.lines.into_iter().next().unwrap_or_default(),
         screen: text,
     }))
 }
@@ -138,19 +157,26 @@ async fn ask(client: &Client, id: &str, ansi: bool) -> Result<Option<Shown>, Err
 async fn run(core: &Core, request: &CaptureSessionRequest) -> Result<Shown, Error> {
     let target = pane(&request.id);
     let start = format!("-{}", request.history_lines.min(HISTORY_MAX));
-    let mut arguments = vec!["display-message", "-p", "-t", &target, SIZE, ";"];
+    let mut arguments = vec!["display-message", "-p", "-t", &target, FACTS, ";"];
     arguments.extend(["capture-pane", "-p", "-t", &target]);
-    if request.ansi {
-        arguments.push("-e");
-    }
+    arguments.extend(looks(request));
     if request.history_lines > 0 {
         arguments.extend(["-S", &start]);
     }
-    let mut size = core.tmux.process(arguments).await?;
-    let line = size.iter().position(|&byte| byte == b'\n');
-    let screen = line.map(|at| size.split_off(at + 1)).unwrap_or_default();
-    size.truncate(line.unwrap_or(size.len()));
-    Ok(Shown { size, screen })
+    let mut facts = core.tmux.process(arguments).await?;
+    let line = facts.iter().position(|&byte| byte == b'\n');
+    let screen = line.map(|at| facts.split_off(at + 1)).unwrap_or_default();
+    facts.truncate(line.unwrap_or(facts.len()));
+    Ok(Shown { facts, screen })
+}
+
+/// What is wanted of the looks of a screen, in words of tmux.
+fn looks(request: &CaptureSessionRequest) -> Vec<&'static str> {
+    let flags = [(request.ansi, "-e"), (request.blanks, "-N")];
+    flags
+        .into_iter()
+        .filter_map(|(wanted, flag)| wanted.then_some(flag))
+        .collect()
 }
 
 /// Types bytes, then presses keys.
@@ -183,12 +209,7 @@ async fn send_to(
     let _alone = core.sessions.lock(id).await;
     let state = dir.state(None).map_err(|error| failed(&error))?;
     let State::Running(report) = state else {
-        let message = format!("nothing runs in session {id} that could be typed to");
-        return Err(wrong_state(
-            id,
-            message,
-            "start it again: outlast session restart",
-        ));
+        return Err(nothing_runs(id));
     };
     let Some(client) = core.tmux.reach().await.map_err(tmux)? else {
         return Err(no_screen(id));
@@ -201,22 +222,38 @@ async fn send_to(
         batch: Commands::default(),
     };
     let typed = async {
-        typist.type_text(&request.text).await?;
+        if request.paste && !request.text.is_empty() {
+            let pasted = paste::paste(&core.tmux, id, &request.text).await?;
+            if pasted == Pasted::NothingRuns {
+                return Ok(pasted);
+            }
+        } else {
+            typist.type_text(&request.text).await?;
+        }
         if !request.text.is_empty() && !request.keys.is_empty() && apart::is_needed(&report) {
             apart::wait(dir, log_offset).await;
             // What was seen until now was seen before the answer.
             answered_ms = answered::mark(dir);
         }
-        typist.press(&request.keys).await
+        typist.press(&request.keys).await?;
+        Ok(Pasted::Whole)
     };
-    match typed.await {
-        Ok(()) => Ok(SendSessionResponse {
+    let typed = typed.await;
+    match typed {
+        Ok(Pasted::NothingRuns) => Err(nothing_runs(id)),
+        Ok(Pasted::Whole) => Ok(SendSessionResponse {
             log_offset,
             answered_ms,
         }),
         Err(Error::Refused(text)) if text.contains("can't find") => Err(no_screen(id)),
         Err(other) => Err(tmux(other)),
     }
+}
+
+/// Its program has ended.
+fn nothing_runs(id: &str) -> Status {
+    let message = format!("nothing runs in session {id} that could be typed to");
+    wrong_state(id, message, "start it again: outlast session restart")
 }
 
 /// Collects commands into lines and sends them in order.
@@ -229,9 +266,7 @@ struct Typist {
 impl Typist {
     async fn type_text(&mut self, text: &[u8]) -> Result<(), Error> {
         let target = self.target.clone();
-        // A viewer who scrolls back would otherwise get what is meant for the program.
-        self.then(&[b"copy-mode", b"-q", b"-t", target.as_bytes()])
-            .await?;
+        self.reach_program().await?;
         for part in parts(text) {
             match part {
                 Part::Plain(text) => {
@@ -251,12 +286,19 @@ impl Typist {
 
     async fn press(&mut self, keys: &[String]) -> Result<(), Error> {
         let target = self.target.clone();
+        self.reach_program().await?;
         for keys in keys.chunks(HEX_BATCH) {
             let mut words: Vec<&[u8]> = vec![b"send-keys", b"-t", target.as_bytes(), b"--"];
             words.extend(keys.iter().map(String::as_bytes));
             self.then(&words).await?;
         }
         self.flush().await
+    }
+
+    /// A viewer who scrolls back would otherwise get what is meant for the program.
+    async fn reach_program(&mut self) -> Result<(), Error> {
+        let target = self.target.clone();
+        self.then(&[b"copy-mode", b"-q", b"-t", target.as_bytes()]).await
     }
 
     async fn then(&mut self, words: &[&[u8]]) -> Result<(), Error> {

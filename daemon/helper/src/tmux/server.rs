@@ -4,7 +4,8 @@ use std::{
     collections::HashMap,
     env,
     ffi::OsString,
-    io,
+    fs::File,
+    io::{self, Seek as _, Write as _},
     pin::Pin,
     process::{Output, Stdio},
     sync::{Arc, Weak},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use outlast_client::socket::is_served;
+use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::{
     process::Command,
     sync::{Mutex, Notify, watch},
@@ -139,11 +141,33 @@ impl Tmux {
         I: IntoIterator<Item = S>,
         S: Into<OsString>,
     {
+        self.process_given(Stdio::null(), arguments).await
+    }
+
+    /// As [`Tmux::process`], with this as its standard input. All of that is there before the process is, so that it never
+    /// takes a part for the whole, whatever becomes of us.
+    ///
+    /// # Errors
+    /// As with [`Tmux::process`].
+    pub async fn process_reading<I, S>(&self, input: &[u8], arguments: I) -> Result<Vec<u8>, Error>
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<OsString>,
+    {
+        let given = held(input).map_err(|error| Error::Start(error.to_string()))?;
+        self.process_given(given.into(), arguments).await
+    }
+
+    async fn process_given<I, S>(&self, input: Stdio, arguments: I) -> Result<Vec<u8>, Error>
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<OsString>,
+    {
         if !self.listens() {
             return Err(Error::Gone);
         }
         let mut command = self.command();
-        command.args(arguments.into_iter().map(Into::into));
+        command.args(arguments.into_iter().map(Into::into)).stdin(input);
         let output = finish(command).await.map_err(|_error| Error::Gone)?;
         if output.status.success() {
             return Ok(output.stdout);
@@ -372,6 +396,14 @@ fn clean(command: &mut Command) {
             command.env(name, value);
         }
     }
+}
+
+/// Bytes as a file in memory, which nobody else sees.
+fn held(bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create("input", MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    file.rewind()?;
+    Ok(file)
 }
 
 /// Runs a short process to its end.

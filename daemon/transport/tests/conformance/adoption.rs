@@ -86,6 +86,7 @@ async fn outlives(kill: bool) {
         id: session.clone(),
         text: b"it".to_vec().into(),
         keys: vec!["Enter".to_owned()],
+        paste: false,
     };
     bed.client.send_session(send).await.unwrap();
     let (over, log) = bed.ended(&session).await;

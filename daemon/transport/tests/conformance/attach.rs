@@ -223,6 +223,7 @@ async fn several_look_and_one_may_not_type(mut bed: Bed) {
         id: id.clone(),
         text: b"two".to_vec().into(),
         keys: vec!["Enter".to_owned()],
+        paste: false,
     };
     bed.client.send_session(send).await.unwrap();
     reader.sees("got two").await;

@@ -423,6 +423,7 @@ impl Bed {
                 id: id.to_owned(),
                 ansi: false,
                 history_lines: 0,
+                blanks: false,
             };
             let screen = self
                 .client

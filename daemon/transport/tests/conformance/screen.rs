@@ -18,6 +18,8 @@ over_all!(
     a_huge_screen_is_captured_whole,
     any_bytes_are_typed_in_order,
     a_mebibyte_is_typed_quickly,
+    a_paste_stands_in_brackets_where_the_program_asked,
+    a_mebibyte_is_pasted_whole_and_in_order,
     keys_are_pressed_and_unknown_ones_refused,
     an_enter_comes_apart_from_the_text_before_it,
     typing_reaches_a_program_whose_viewer_scrolls,
@@ -26,10 +28,25 @@ over_all!(
 );
 
 async fn send(bed: &mut Bed, id: &str, text: &[u8], keys: &[&str]) -> Result<u64, tonic::Status> {
+    hand_over(bed, id, text, keys, false).await
+}
+
+async fn paste(bed: &mut Bed, id: &str, text: &[u8], keys: &[&str]) -> Result<u64, tonic::Status> {
+    hand_over(bed, id, text, keys, true).await
+}
+
+async fn hand_over(
+    bed: &mut Bed,
+    id: &str,
+    text: &[u8],
+    keys: &[&str],
+    paste: bool,
+) -> Result<u64, tonic::Status> {
     let request = SendSessionRequest {
         id: id.to_owned(),
         text: text.to_vec().into(),
         keys: keys.iter().map(ToString::to_string).collect(),
+        paste,
     };
     let sent = bed.client.send_session(request).await?;
     Ok(sent.into_inner().log_offset)
@@ -43,6 +60,7 @@ async fn a_screen_is_captured(mut bed: Bed) {
         id: id.clone(),
         ansi,
         history_lines,
+        blanks: false,
     };
     let screen = bed
         .client
@@ -95,6 +113,7 @@ async fn captured(bed: &mut Bed, id: &str, ansi: bool) -> String {
         id: id.to_owned(),
         ansi,
         history_lines: 0,
+        blanks: false,
     };
     let captured = bed.client.capture_session(request).await.unwrap().into_inner();
     let target = format!("=o-{id}:");
@@ -198,6 +217,62 @@ async fn a_mebibyte_is_typed_quickly(mut bed: Bed) {
     assert!(took.as_secs() < 20, "{took:?}");
 }
 
+/// As [`reader`], of a program that asked for brackets around what is pasted.
+async fn bracketed_reader(bed: &mut Bed, count: usize) -> String {
+    let script = format!(
+        "stty raw -echo; printf '\\033[?2004hready'; head -c {count} > typed; echo copied; sleep 600"
+    );
+    let (id, _) = bed.session(&script).await;
+    bed.shows(&id, "ready").await;
+    id
+}
+
+async fn a_paste_stands_in_brackets_where_the_program_asked(mut bed: Bed) {
+    let text = "one\r\ntwo\t~$#{x} é\0\x1b[201~three\n".as_bytes();
+    let plain = "one\rtwo\t~$#{x} é\0\u{241b}[201~three\r";
+    let bracketed = format!("\x1b[200~{plain}\x1b[201~\r");
+    let id = bracketed_reader(&mut bed, bracketed.len()).await;
+    // As everywhere, also while its viewer scrolls.
+    bed.tmux(&["copy-mode", "-t", &format!("=o-{id}:")]);
+    paste(&mut bed, &id, text, &["Enter"]).await.unwrap();
+    bed.shows(&id, "copied").await;
+    let typed = std::fs::read_to_string(bed.dir.join("typed")).unwrap();
+    assert_eq!(typed, bracketed);
+    let id = reader(&mut bed, plain.len() + 1).await;
+    paste(&mut bed, &id, text, &["Enter"]).await.unwrap();
+    bed.shows(&id, "copied").await;
+    let typed = std::fs::read_to_string(bed.dir.join("typed")).unwrap();
+    assert_eq!(typed, format!("{plain}\r"));
+    // Nothing of it is left in tmux.
+    assert_eq!(bed.tmux(&["list-buffers"]), "");
+    let (over, _) = bed.session("echo over").await;
+    bed.ended(&over).await;
+    let refused = paste(&mut bed, &over, text, &[]).await.unwrap_err();
+    assert_eq!(error(&refused).0, ErrorKind::WrongState);
+    assert_eq!(bed.tmux(&["list-buffers"]), "");
+}
+
+async fn a_mebibyte_is_pasted_whole_and_in_order(mut bed: Bed) {
+    let mut text = String::new();
+    let mut number = 0;
+    while text.len() < (1 << 20) - 40 {
+        text.push_str(&format!("line {number} ünd \ttab\n"));
+        number += 1;
+    }
+    let plain = text.replace('\n', "\r");
+    let bracketed = format!("\x1b[200~{plain}\x1b[201~\r");
+    let id = bracketed_reader(&mut bed, bracketed.len()).await;
+    let begun = Instant::now();
+    paste(&mut bed, &id, text.as_bytes(), &["Enter"]).await.unwrap();
+    println!("pasted 1 MiB in {:?}", begun.elapsed());
+    bed.shows(&id, "copied").await;
+    assert!(std::fs::read_to_string(bed.dir.join("typed")).unwrap() == bracketed);
+    let id = reader(&mut bed, plain.len() + 1).await;
+    paste(&mut bed, &id, text.as_bytes(), &["Enter"]).await.unwrap();
+    bed.shows(&id, "copied").await;
+    assert!(std::fs::read_to_string(bed.dir.join("typed")).unwrap() == format!("{plain}\r"));
+}
+
 async fn keys_are_pressed_and_unknown_ones_refused(mut bed: Bed) {
     let id = reader(&mut bed, 9).await;
     let refused = send(&mut bed, &id, b"never", &["Up", "Entr"]).await.unwrap_err();
@@ -264,6 +339,7 @@ async fn a_tmux_that_hangs_is_an_error_in_time(mut bed: Bed) {
         id: id.clone(),
         ansi: false,
         history_lines: 0,
+        blanks: false,
     };
     let mut client = bed.client.clone();
     let (sent, captured) = tokio::join!(send(&mut bed, &id, b"x", &[]), client.capture_session(capture));

@@ -69,6 +69,7 @@ async fn a_session_is_started_once_and_watched(mut bed: Bed) {
         id: id.clone(),
         text: b"go".to_vec().into(),
         keys: vec!["Enter".to_owned()],
+        paste: false,
     };
     bed.client.send_session(send).await.unwrap();
     let over = watching.until("the end", |now| state(now).ended.is_some()).await;
@@ -283,6 +284,7 @@ async fn a_killed_tmux_server_is_a_lost_session_and_the_next_run_works(mut bed: 
         id: id.clone(),
         ansi: false,
         history_lines: 0,
+        blanks: false,
     };
     let gone = bed.client.capture_session(capture).await.unwrap_err();
     assert_eq!(error(&gone).0, ErrorKind::NotFound);

@@ -91,6 +91,7 @@ impl Seeing {
 
 async fn send(bed: &mut Bed, id: &str, text: &str) {
     let request = SendSessionRequest {
+        paste: false,
         id: id.to_owned(),
         text: text.as_bytes().to_vec().into(),
         keys: Vec::new(),
@@ -408,6 +409,7 @@ async fn what_is_sent_is_an_answer(mut bed: Bed) {
     let before = watching.signs("an answer", |signs| signs.answered_ms > 0).await;
     assert!((started.started_at_ms..=report.at_ms).contains(&before.answered_ms));
     let keys = SendSessionRequest {
+        paste: false,
         id: id.clone(),
         text: Vec::new().into(),
         keys: vec!["y".to_owned()],

@@ -1,0 +1,428 @@
+//! Answering a session from elsewhere: what is sent, what comes of it, what stands there, what was run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed, and a panic is how it says so"
+)]
+
+use std::fs;
+
+use outlast_testkit::{DEADLINE, Sandbox, wait_until};
+use serde_json::Value;
+
+/// Asks twice, the second time when it is let, and ends with the second answer.
+const AGENT: &str = r#"
+    say() { echo "$*" >> "$OUTLAST_REPORTS"; }
+    say waiting First?
+    read -r answer
+    say working "on $answer"
+    while [ ! -e go ]; do sleep 0.05; done
+    say waiting Second?
+    read -r code
+    exit "$code"
+"#;
+
+fn outlast(sandbox: &Sandbox, args: &[&str]) -> String {
+    sandbox.outlast(args).success().out()
+}
+
+fn json(sandbox: &Sandbox, args: &[&str]) -> Value {
+    sandbox.outlast(args).success().json()
+}
+
+fn create(sandbox: &Sandbox, name: &str, command: &[&str]) {
+    let home = sandbox.home().display().to_string();
+    outlast(
+        sandbox,
+        &[&["session", "create", name, "--cwd", &home, "--"], command].concat(),
+    );
+}
+
+fn shows(sandbox: &Sandbox, name: &str, text: &str) {
+    wait_until(DEADLINE, &format!("{text:?} on the screen"), || {
+        let screen = outlast(sandbox, &["session", "peek", name]);
+        screen.contains(text).then_some(())
+    });
+}
+
+/// Copies so many raw bytes into the file `typed`.
+fn reader(sandbox: &Sandbox, name: &str, asks: &str, count: usize) {
+    let script =
+        format!("stty raw -echo; printf '{asks}ready'; head -c {count} > typed; echo copied; sleep 600");
+    create(sandbox, name, &["sh", "-c", &script]);
+    shows(sandbox, name, "ready");
+}
+
+fn typed(sandbox: &Sandbox, name: &str) -> String {
+    shows(sandbox, name, "copied");
+    fs::read_to_string(sandbox.home().join("typed")).unwrap()
+}
+
+#[test]
+fn what_a_program_says_after_an_answer_is_waited_for_across_a_killed_daemon() {
+    let sandbox = Sandbox::new();
+    create(&sandbox, "agent", &["sh", "-c", AGENT]);
+    outlast(
+        &sandbox,
+        &[
+            "session",
+            "wait",
+            "agent",
+            "--until",
+            "waiting",
+            "--timeout",
+            "20s",
+        ],
+    );
+    let late = sandbox
+        .outlast(&["session", "send", "agent", "yes", "--wait", "--timeout", "300ms"])
+        .code(124);
+    let resume = late
+        .err()
+        .lines()
+        .find_map(|line| line.strip_prefix("hint: "))
+        .unwrap()
+        .to_owned();
+    assert!(
+        resume.starts_with("outlast session wait agent --until reacted --from "),
+        "{resume}"
+    );
+    let words: Vec<&str> = resume.split(' ').skip(1).collect();
+    let waiting = sandbox.spawn(&words);
+    sandbox.kill_daemon().expect("one runs");
+    fs::write(sandbox.home().join("go"), "").unwrap();
+    assert_eq!(waiting.finish(DEADLINE).success().out(), "waiting: Second?\n");
+    // It was so since, however often that is asked.
+    assert_eq!(outlast(&sandbox, &words), "waiting: Second?\n");
+    let ended = sandbox
+        .outlast(&["session", "send", "agent", "3", "--wait", "--json"])
+        .code(1);
+    let told: Value = serde_json::from_str(&ended.out()).unwrap();
+    assert_eq!(
+        (&told["met"], &told["session"]["exit_code"]),
+        (&false.into(), &3.into()),
+        "{told}"
+    );
+    assert!(
+        ended.err().contains("exited with exit code 3 before it rested"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_quick_answer_is_not_missed() {
+    let sandbox = Sandbox::new();
+    let script = r#"while read -r x; do echo "waiting got $x" >> "$OUTLAST_REPORTS"; done"#;
+    create(&sandbox, "agent", &["sh", "-c", script]);
+    for number in 0..10 {
+        let text = number.to_string();
+        let told = json(
+            &sandbox,
+            &[
+                "session",
+                "send",
+                "agent",
+                &text,
+                "--wait",
+                "--timeout",
+                "20s",
+                "--json",
+            ],
+        );
+        assert_eq!(told["activity"], "waiting", "{told}");
+        assert_eq!(told["message"], format!("got {number}"), "{told}");
+        assert!(
+            told["log_offset"].is_u64() && told["after_seq"].is_u64(),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn what_rests_is_known_of_programs_that_say_nothing() {
+    let sandbox = Sandbox::new();
+    // Its own program, of which nothing is known but what it writes.
+    create(
+        &sandbox,
+        "echo",
+        &[
+            "sh",
+            "-c",
+            "while read -r x; do echo a; sleep 0.2; echo \"got $x\"; done",
+        ],
+    );
+    let told = outlast(
+        &sandbox,
+        &["session", "send", "echo", "hi", "--wait", "--timeout", "20s"],
+    );
+    assert_eq!(told, "unknown\n");
+    assert!(outlast(&sandbox, &["session", "peek", "echo"]).contains("got hi"));
+    let waits = sandbox.spawn(&["session", "wait", "echo", "--until", "idle"]);
+    waits.wait_error_line(|line| line.starts_with("nothing is known of what session echo does"));
+    drop(waits);
+    // A shell, which runs something for longer than anything is quiet, and says nothing meanwhile.
+    create(&sandbox, "sh", &["bash", "--norc", "-i"]);
+    outlast(
+        &sandbox,
+        &["session", "wait", "sh", "--until", "idle", "--timeout", "20s"],
+    );
+    let told = outlast(
+        &sandbox,
+        &[
+            "session",
+            "send",
+            "sh",
+            "sleep 1.5; echo do''ne",
+            "--wait",
+            "--timeout",
+            "30s",
+        ],
+    );
+    assert_eq!(told, "idle\n");
+    assert!(outlast(&sandbox, &["session", "peek", "sh"]).contains("\ndone"));
+}
+
+#[test]
+fn what_works_in_silence_after_the_echo_is_not_taken_for_resting() {
+    let sandbox = Sandbox::new();
+    let sent = |name: &str| {
+        outlast(
+            &sandbox,
+            &["session", "send", name, "hi", "--wait", "--timeout", "60s"],
+        )
+    };
+    // It says what it does, only not at once.
+    let script = r#"
+        say() { echo "$*" >> "$OUTLAST_REPORTS"; }
+        say waiting First?
+        read -r answer
+        sleep 3
+        say waiting Second?
+        sleep 600
+    "#;
+    create(&sandbox, "agent", &["sh", "-c", script]);
+    outlast(&sandbox, &["session", "wait", "agent", "--until", "waiting"]);
+    assert_eq!(sent("agent"), "waiting: Second?\n");
+    // It says nothing, and writes late.
+    let script = "while read -r x; do sleep 1; echo \"got $x\"; done";
+    create(&sandbox, "late", &["sh", "-c", script]);
+    assert_eq!(sent("late"), "unknown\n");
+    assert!(outlast(&sandbox, &["session", "peek", "late"]).contains("got hi"));
+}
+
+#[test]
+fn lines_are_pasted_and_a_line_is_typed() {
+    let sandbox = Sandbox::new();
+    let bracketed = "\x1b[200~one\rtwo\t3\x1b[201~\r";
+    reader(&sandbox, "asks", "\\033[?2004h", bracketed.len() + 4);
+    outlast(&sandbox, &["session", "send", "asks", "one\ntwo\t3"]);
+    outlast(&sandbox, &["session", "send", "asks", "é4"]);
+    assert_eq!(typed(&sandbox, "asks"), format!("{bracketed}é4\r"));
+    reader(&sandbox, "raw", "\\033[?2004h", 8);
+    outlast(
+        &sandbox,
+        &["session", "send", "raw", "--raw", "one\n\ttwo", "--no-enter"],
+    );
+    assert_eq!(typed(&sandbox, "raw"), "one\n\ttwo");
+    reader(&sandbox, "plain", "", 8);
+    outlast(&sandbox, &["session", "send", "plain", "one\ntwo"]);
+    assert_eq!(typed(&sandbox, "plain"), "one\rtwo\r");
+}
+
+#[test]
+fn a_hyphen_that_was_meant_as_text_is_asked_back() {
+    let sandbox = Sandbox::new();
+    create(&sandbox, "ct", &["cat"]);
+    let refused = sandbox
+        .outlast(&["session", "send", "ct", "--no-enter", "-y"])
+        .code(2);
+    assert!(
+        refused
+            .err()
+            .ends_with("hint: outlast session send ct --no-enter -- -y\n"),
+        "{refused:?}"
+    );
+    outlast(&sandbox, &["session", "send", "ct", "--", "-y"]);
+    shows(&sandbox, "ct", "-y\n-y");
+    // Beside a text it is the flag that every command takes.
+    outlast(&sandbox, &["session", "send", "ct", "hi", "-y"]);
+    shows(&sandbox, "ct", "hi\nhi");
+}
+
+#[test]
+fn cells_have_the_text_of_the_screen() {
+    let sandbox = Sandbox::new();
+    let script = "printf '\\033]0;my title\\007\\033[1;31mred\\033[0m 漢字 \\033[44mblue   \\033[0m\\r\\n\\r\\n\\033[7mlast\\033[0m >\\033[?25l'; sleep 600";
+    create(&sandbox, "screen", &["sh", "-c", script]);
+    shows(&sandbox, "screen", "last");
+    let plain = outlast(&sandbox, &["session", "peek", "screen"]);
+    let screen = wait_until(DEADLINE, "the title", || {
+        let screen = json(&sandbox, &["session", "peek", "screen", "--cells"]);
+        (screen["title"] == "my title").then_some(screen)
+    });
+    let lines = screen["lines"].as_array().unwrap();
+    assert_eq!(lines.len(), 24);
+    let text = |line: &Value| -> String {
+        let runs = line.as_array().unwrap().iter();
+        runs.map(|run| run["text"].as_str().unwrap())
+            .collect::<String>()
+            .trim_end()
+            .to_owned()
+    };
+    let all: Vec<String> = lines.iter().take(3).map(text).collect();
+    let wanted: Vec<&str> = plain.lines().map(str::trim_end).collect();
+    assert_eq!(all, wanted);
+    let red = &lines[0][0];
+    assert_eq!(
+        (&red["text"], &red["fg"], &red["bold"]),
+        (&"red".into(), &serde_json::json!({"indexed": 1}), &true.into())
+    );
+    let blue = &lines[0][2];
+    assert_eq!((&blue["text"], &blue["width"]), (&"blue   ".into(), &7.into()));
+    assert_eq!(lines[0][1]["width"], 6);
+    assert_eq!(lines[2][0]["reverse"], true);
+    assert_eq!(
+        screen["cursor"],
+        serde_json::json!({"x": 6, "y": 2, "visible": false})
+    );
+    assert_eq!((&screen["columns"], &screen["rows"]), (&80.into(), &24.into()));
+    let both = ["session", "peek", "screen", "--cells", "--ansi"];
+    assert_eq!(sandbox.outlast(&both).exit(), 2);
+}
+
+/// Of each entry kind, text and exit code.
+fn history(sandbox: &Sandbox, args: &[&str]) -> (Vec<(String, String, Value)>, Value) {
+    let told = json(sandbox, &[&["session", "history", "--json"], args].concat());
+    let entries = told["entries"].as_array().unwrap().iter();
+    let word = |entry: &Value, key: &str| entry[key].as_str().unwrap().to_owned();
+    let entries = entries.map(|entry| {
+        (
+            word(entry, "kind"),
+            word(entry, "text"),
+            entry["exit_code"].clone(),
+        )
+    });
+    (entries.collect(), told)
+}
+
+#[test]
+fn a_shell_with_marks_has_a_history_with_codes() {
+    let sandbox = Sandbox::new();
+    let rc = sandbox.home().join("rc");
+    fs::write(
+        &rc,
+        "PROMPT_COMMAND='printf \"\\e]133;D;%s\\a\" $?'\nPS1='\\[\\e]133;A\\a\\]$ \\[\\e]133;B\\a\\]'\nPS0='\\[\\e]133;C\\a\\]'\n",
+    )
+    .unwrap();
+    create(
+        &sandbox,
+        "sh",
+        &["bash", "--rcfile", &rc.display().to_string(), "-i"],
+    );
+    for line in ["echo hello", "printf 'a\\nb\\n'; (exit 3)"] {
+        outlast(
+            &sandbox,
+            &["session", "wait", "sh", "--until", "idle", "--timeout", "20s"],
+        );
+        outlast(
+            &sandbox,
+            &["session", "send", "sh", line, "--wait", "--timeout", "20s"],
+        );
+    }
+    let (entries, told) = history(&sandbox, &["sh"]);
+    let entry = |kind: &str, text: &str, code: Value| (kind.to_owned(), text.to_owned(), code);
+    let wanted = [
+        entry("command", "echo hello", 0.into()),
+        entry("output", "hello\n", Value::Null),
+        entry("command", "printf 'a\\nb\\n'; (exit 3)", 3.into()),
+        entry("output", "a\nb\n", Value::Null),
+    ];
+    assert_eq!(entries, wanted);
+    assert_eq!((&told["has_more"], &told["next"]), (&false.into(), &Value::Null));
+    assert!(
+        told["entries"][0]["duration_s"].is_number() && told["entries"][0]["at"].is_string(),
+        "{told}"
+    );
+    let (last, told) = history(&sandbox, &["sh", "--limit", "2"]);
+    assert_eq!((&last[..], &told["has_more"]), (&wanted[2..], &true.into()));
+    let (first, _) = history(&sandbox, &["sh", "--before", told["next"].as_str().unwrap()]);
+    assert_eq!(first, wanted[..2]);
+    // An answer to what runs does not end that.
+    let running = |told: &Value| told["entries"][0]["running"].clone();
+    let asks = "read -r answer; echo \"got $answer\"; (exit 4)";
+    outlast(&sandbox, &["session", "send", "sh", asks]);
+    wait_until(DEADLINE, "the command that runs", || {
+        let (last, told) = history(&sandbox, &["sh", "--limit", "2"]);
+        (last[0].1 == asks && running(&told) == true).then_some(())
+    });
+    outlast(
+        &sandbox,
+        &["session", "send", "sh", "yes", "--wait", "--timeout", "20s"],
+    );
+    let (last, told) = history(&sandbox, &["sh", "--limit", "4"]);
+    assert_eq!(running(&told), false);
+    assert!(told["entries"][0]["duration_s"].is_number(), "{told}");
+    let wanted = [
+        entry(
+            "command",
+            "read -r answer; echo \"got $answer\"; (exit 4)",
+            4.into(),
+        ),
+        entry("output", "yes\ngot yes\n", Value::Null),
+        entry("command", "yes", Value::Null),
+        entry("output", "got yes\n", Value::Null),
+    ];
+    assert_eq!(last, wanted);
+    // It outlives the program.
+    outlast(&sandbox, &["session", "send", "sh", "exit"]);
+    outlast(&sandbox, &["session", "wait", "sh", "--timeout", "20s"]);
+    let (_, told) = history(&sandbox, &["sh", "--limit", "2"]);
+    assert_eq!(
+        (&told["entries"][0]["text"], running(&told)),
+        (&"exit".into(), false.into())
+    );
+    assert_eq!(
+        outlast(
+            &sandbox,
+            &["session", "history", "sh", "--commands", "--limit", "3"]
+        ),
+        "read -r answer; echo \"got $answer\"; (exit 4)\nyes\nexit\n"
+    );
+    let refused = sandbox
+        .outlast(&["session", "history", "sh", "--before", "x"])
+        .code(2);
+    assert!(refused.err().contains("no id"), "{refused:?}");
+}
+
+#[test]
+fn without_marks_what_was_sent_and_echoed_is_the_history() {
+    let sandbox = Sandbox::new();
+    create(&sandbox, "sh", &["bash", "--norc", "-i"]);
+    outlast(
+        &sandbox,
+        &["session", "wait", "sh", "--until", "idle", "--timeout", "20s"],
+    );
+    let sends = [
+        "echo hello",
+        "printf '\\033[?1049hmenu\\033[?1049lback\\n'",
+        "read -rs secret; echo ok",
+        "hunter2",
+    ];
+    for line in sends {
+        outlast(
+            &sandbox,
+            &["session", "send", "sh", line, "--wait", "--timeout", "20s"],
+        );
+    }
+    let shown = outlast(&sandbox, &["session", "history", "sh"]);
+    let wanted = "$ echo hello\nhello\n$ printf '\\033[?1049hmenu\\033[?1049lback\\n'\nback\n\
+        [a full screen is left out]\n$ read -rs secret; echo ok\n";
+    assert!(shown.starts_with(wanted), "{shown}");
+    // It stands nowhere: not in what was kept of the sending either.
+    let found = std::process::Command::new("grep")
+        .args(["-rl", "hunter2"])
+        .arg(sandbox.state_dir())
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+}
