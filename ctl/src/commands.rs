@@ -83,6 +83,7 @@ async fn run_session(ctx: &Context, command: Session) -> Result<u8> {
         Session::Send(args) => session::send::send(ctx, args).await,
         Session::Interrupt(names) => session::interrupt::interrupt(ctx, names).await,
         Session::Logs(args) => Box::pin(session::logs::logs(ctx, args)).await,
+        Session::History(args) => session::history::history(ctx, args).await,
         Session::Wait(args) => session::wait::wait(ctx, args).await,
         Session::Stop(args) => session::stop::stop(ctx, args).await,
         Session::Restart(args) => session::restart::restart(ctx, args).await,

@@ -58,7 +58,7 @@ fn run(mut cli: cli::Cli) -> u8 {
 
 /// The command line cannot be read.
 fn refuse(error: &clap::Error) -> u8 {
-    use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    use clap::error::ErrorKind::{DisplayHelpOnMissingArgumentOrSubcommand, MissingRequiredArgument};
     let json = std::env::args_os()
         .take_while(|arg| arg != "--")
         .any(|arg| arg == "--json");
@@ -66,7 +66,16 @@ fn refuse(error: &clap::Error) -> u8 {
         pump::remark(&error.render().to_string());
         return error::USAGE;
     }
-    error::from_clap(error).hint_else(help()).tell(json, false)
+    let failure = error::from_clap(error).hint_else(help());
+    let lacks_some = error.kind() == MissingRequiredArgument;
+    match lacks_some
+        .then(|| cli::meant_as_text(std::env::args_os()))
+        .flatten()
+    {
+        Some(instead) => failure.hint(instead),
+        None => failure,
+    }
+    .tell(json, false)
 }
 
 /// What shows how the verb that was typed is used.

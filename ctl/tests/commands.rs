@@ -90,12 +90,12 @@ fn usage_errors_are_one_line_a_hint_and_2_also_for_run() {
         ),
         (
             &["session", "wait", "x", "--until", "idle", "--from", "now"],
-            "error: --match and --from go with --until output\n",
+            "error: --from goes with --until output and --until reacted\n",
             "hint: --until output\n",
         ),
         (
             &["session", "wait", "x", "--after", "7"],
-            "error: --after goes with --until waiting and --until idle\n",
+            "error: --after goes with --until waiting, idle and reacted\n",
             "hint: --until waiting\n",
         ),
     ] {
@@ -186,6 +186,41 @@ fn lists_are_tabs_for_programs_and_bare_arrays_in_json() {
     let ran = fake.outlast(&["session", "list", "--json"]);
     assert_eq!(ran.json(), json!([]));
     assert_eq!(ran.err, "");
+}
+
+#[test]
+fn programs_are_told_what_sessions_do_and_say() {
+    let asks = v1::Session {
+        activity: v1::Activity::Waiting.into(),
+        activity_message: Some("Go\non?".to_owned()),
+        ..session(SESSION, "agent", SessionState::Running)
+    };
+    let fake = Fake::start(Script {
+        sessions: [
+            ("agent".to_owned(), asks),
+            ("other".to_owned(), session(JOB, "other", SessionState::Running)),
+        ]
+        .into(),
+        ..Script::default()
+    });
+    let ran = fake.outlast(&["session", "list"]);
+    let mut ends: Vec<(String, String)> = ran
+        .text()
+        .lines()
+        .map(|line| {
+            let cells: Vec<&str> = line.split('\t').collect();
+            assert_eq!((cells.len(), cells[1]), (10, "running"), "{line}");
+            (cells[8].to_owned(), cells[9].to_owned())
+        })
+        .collect();
+    ends.sort();
+    assert_eq!(
+        ends,
+        [
+            (String::new(), String::new()),
+            ("Go\\non?".to_owned(), "waiting".to_owned())
+        ]
+    );
 }
 
 #[test]

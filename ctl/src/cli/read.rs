@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{Parser, Subcommand};
 
 use super::{Cli, Command, Global, Host, HostExec, Run};
+use crate::render::escape::quote;
 
 /// `status` and the global flags, nothing else.
 #[derive(Debug, Parser)]
@@ -79,9 +80,55 @@ impl Cli {
     }
 }
 
+/// What to type instead where `session send` lacks a text and was given `-y`, which is a flag everywhere and was meant as
+/// that. Beside a text it is the flag.
+pub fn meant_as_text(args: impl IntoIterator<Item = OsString>) -> Option<String> {
+    let words = args
+        .into_iter()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned());
+    let (texts, kept): (Vec<String>, Vec<String>) = words
+        .take_while(|word| word != "--")
+        .partition(|word| word == "-y");
+    let mut plain = kept.iter().filter(|word| !word.starts_with('-'));
+    if texts.is_empty() || (plain.next()?, plain.next()?) != (&"session".to_owned(), &"send".to_owned()) {
+        return None;
+    }
+    let name = plain.next().is_none().then_some("NAME");
+    let kept = kept.iter().map(|word| quote(word));
+    let words: Vec<_> = kept.chain(name.map(Into::into)).collect();
+    Some(format!("outlast {} -- {}", words.join(" "), texts.join(" ")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_flag_that_was_meant_as_text_is_noticed() {
+        let meant = |line: &str| meant_as_text(line.split(' ').map(OsString::from));
+        for (line, instead) in [
+            ("outlast session send ct -y", "outlast session send ct -- -y"),
+            (
+                "outlast session send -y c't",
+                "outlast session send 'c'\\''t' -- -y",
+            ),
+            (
+                "outlast --json session send ct -y --wait --timeout 5s",
+                "outlast --json session send ct --wait --timeout 5s -- -y",
+            ),
+            (
+                "outlast session send ct -y -y",
+                "outlast session send ct -- -y -y",
+            ),
+            ("outlast session send -y", "outlast session send NAME -- -y"),
+        ] {
+            assert_eq!(meant(line).as_deref(), Some(instead), "{line}");
+        }
+        for other in ["outlast session send ct -- -y", "outlast host add -y", "outlast"] {
+            assert_eq!(meant(other), None, "{other}");
+        }
+    }
 
     /// What is read quickly, and what the whole tree reads.
     fn both(line: &str) -> (Option<String>, Option<String>) {

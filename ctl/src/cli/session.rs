@@ -25,6 +25,8 @@ pub enum Session {
     Interrupt(Names),
     /// Show a session's scrollback, or follow what it writes
     Logs(SessionLogs),
+    /// Show what was run in a session and what it printed
+    History(SessionHistory),
     /// Wait until something happens in a session
     Wait(SessionWait),
     /// End the programs of sessions; their last screens are kept
@@ -114,9 +116,21 @@ pub struct SessionPeek {
     /// Keep colours
     #[arg(long)]
     pub ansi: bool,
+    /// Answer in JSON with what stands in the cells: text, colours, attributes; cursor and title
+    #[arg(long, conflicts_with = "ansi")]
+    pub cells: bool,
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+One line is typed as it is. Several lines, control characters such as tabs, or more than 16 KiB are pasted: a program that asked
+for it (bracketed paste) is told that it is a paste and does not take the lines for so many answers; Enter comes after that.
+Text with words that begin with a hyphen goes behind --: outlast session send NAME -- -y
+
+--wait prints what the session does then, as in `waiting: Delete it?`, `idle`, or `unknown`. A session that works is waited for
+until it rests: it reports that it waits, idles or failed, or nothing is written or known of it any more for half a second;
+for longer where it wrote but one line, or reports at other times. While its host is away it does not rest.
+Exit codes are those of session wait: 1 when the program ended first, 124 when the timeout ran out.")]
 pub struct SessionSend {
     /// Name, id, or the unique beginning of an id
     pub name: String,
@@ -126,9 +140,18 @@ pub struct SessionSend {
     /// Do not press Enter after the text
     #[arg(long, conflicts_with = "keys")]
     pub no_enter: bool,
+    /// Type every byte as it is, whatever the text holds; never paste it
+    #[arg(long, conflicts_with = "keys")]
+    pub raw: bool,
     /// Press keys by their tmux names: C-c, Up, Enter
     #[arg(long, num_args = 1.., value_name = "KEY", allow_hyphen_values = false)]
     pub keys: Vec<String>,
+    /// Wait until the session has reacted and rests again
+    #[arg(long)]
+    pub wait: bool,
+    /// With --wait: give up after so long; the session goes on
+    #[arg(long, value_name = "DUR", value_parser = duration, requires = "wait")]
+    pub timeout: Option<Duration>,
 }
 
 #[derive(Debug, Args)]
@@ -147,6 +170,33 @@ pub struct SessionLogs {
     /// Stop following after so long
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Commands are known from the marks that a shell makes around them (OSC 133 or 633), with exit code and time. Where it makes none,
+from where session send typed text: the line that was echoed is the command, and what follows up to the next is its output. Text
+that was not echoed, as a password, is never kept; the first line that came after it stands in its place. What stood on a full screen is left out; session logs -f has every byte.
+What was sent while a marked command ran has entries of its own, and stands in the output of that as well.
+It is read from the log, so it works for ended sessions, and for hosts that are away as far as the log was copied.")]
+pub struct SessionHistory {
+    /// Name, id, or the unique beginning of an id
+    pub name: String,
+    /// Only what was run
+    #[arg(long, conflicts_with = "output")]
+    pub commands: bool,
+    /// Only what was printed
+    #[arg(long)]
+    pub output: bool,
+    /// At most so many entries; a command is one, and its output another
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: u32,
+    /// The newest ones before this entry, as --json gives its id
+    #[arg(long, value_name = "ID", conflicts_with = "after")]
+    pub before: Option<String>,
+    /// The oldest ones after this entry
+    #[arg(long, value_name = "ID")]
+    pub after: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -182,6 +232,8 @@ pub enum Until {
     Exited,
     /// It writes something
     Output,
+    /// It did something and rests again
+    Reacted,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod create;
 pub mod delete;
+pub mod history;
 pub mod interrupt;
 pub mod list;
 pub mod logs;

@@ -25,7 +25,7 @@ pub fn line(value: &impl Serialize) -> String {
     text
 }
 
-fn time(time: Option<&prost_types::Timestamp>) -> Option<String> {
+pub fn time(time: Option<&prost_types::Timestamp>) -> Option<String> {
     time.and_then(rfc3339)
 }
 

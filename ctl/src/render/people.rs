@@ -196,7 +196,9 @@ pub fn sessions<'a>(sessions: impl IntoIterator<Item = &'a v1::Session>) -> Tabl
             Cell::new(session.attached.to_string()),
             Cell::new(program(session)),
         ];
-        row.extend(says.then(|| Cell::new(session.activity_message.as_deref().unwrap_or_default())));
+        row.push(Cell::new(session.activity_message.as_deref().unwrap_or_default()));
+        // People see it beside the state.
+        row.push(Cell::new(json::activity(session.activity()).unwrap_or_default()));
         table.row(row);
     }
     table

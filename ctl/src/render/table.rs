@@ -61,7 +61,7 @@ impl Table {
         }
     }
 
-    /// Adds a row with as many cells as there are columns.
+    /// Adds a row with as many cells as there are columns. More than that are for programs only.
     pub fn row(&mut self, cells: Vec<Cell>) {
         self.rows.push(cells);
     }
@@ -85,6 +85,7 @@ impl Table {
             .iter()
             .map(|row| {
                 row.iter()
+                    .take(self.head.len())
                     .map(|cell| (escape(&cell.text).into_owned(), cell.tone))
                     .collect()
             })

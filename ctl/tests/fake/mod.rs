@@ -44,6 +44,7 @@ pub struct Script {
     pub job_log: Option<Streams<v1::ReadJobLogRequest, v1::ReadJobLogResponse>>,
     pub create_session: Option<Answers<v1::CreateSessionRequest, v1::CreateSessionResponse>>,
     pub peek_session: Option<Answers<v1::PeekSessionRequest, v1::PeekSessionResponse>>,
+    pub session_history: Option<Answers<v1::ListSessionHistoryRequest, v1::ListSessionHistoryResponse>>,
     pub session_log: Option<Streams<v1::ReadSessionLogRequest, v1::ReadSessionLogResponse>>,
     pub stop_session: Option<Answers<v1::StopSessionRequest, v1::StopSessionResponse>>,
     pub wait_session: Option<Streams<v1::WaitSessionRequest, v1::WaitSessionResponse>>,

@@ -224,6 +224,13 @@ impl v1::session_service_server::SessionService for Services {
         streamed(self.0.lock().unwrap().session_log.as_mut(), request)
     }
 
+    async fn list_session_history(
+        &self,
+        request: Request<v1::ListSessionHistoryRequest>,
+    ) -> Result<Response<v1::ListSessionHistoryResponse>, Status> {
+        answered(self.0.lock().unwrap().session_history.as_mut(), request)
+    }
+
     async fn wait_session(
         &self,
         request: Request<v1::WaitSessionRequest>,

@@ -50,6 +50,7 @@ pub async fn of(ctx: &Context, session: &v1::Session, away: Option<&Away>, args:
             .and_then(|lines| u32::try_from(lines).ok())
             .unwrap_or(WHOLE)
             .min(WHOLE),
+        blanks: false,
     };
     let peeked = ctx
         .call(request, |daemon, request| async move {

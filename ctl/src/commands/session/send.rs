@@ -1,22 +1,41 @@
-//! `session send`: text, or keys.
+//! `session send`: text, or keys; and with `--wait` what comes of it.
 
-use outlast_client::v1::{Keys, SendSessionRequest, send_session_request::Input};
+use outlast_client::v1::{Keys, SendSessionRequest, SendSessionResponse, send_session_request::Input};
+use serde::Serialize;
 
+use super::wait::{self, Condition};
 use crate::{
     cli::SessionSend,
     context::{Context, request_id},
     error::Result,
+    follow::waiting,
     pump::answer,
+    render::json,
 };
+
+/// What came of it.
+#[derive(Serialize)]
+struct Reaction<'a> {
+    log_offset: u64,
+    after_seq: u64,
+    /// False: the program ended first.
+    met: bool,
+    activity: Option<String>,
+    message: Option<&'a str>,
+    session: json::Session<'a>,
+}
 
 pub async fn send(ctx: &Context, args: SessionSend) -> Result<u8> {
     let keys = !args.keys.is_empty();
     let request = SendSessionRequest {
         request_id: request_id(),
-        session: args.name,
+        session: args.name.clone(),
         enter: !keys && !args.no_enter,
+        raw: args.raw,
         input: Some(if keys {
-            Input::Keys(Keys { keys: args.keys })
+            Input::Keys(Keys {
+                keys: args.keys.clone(),
+            })
         } else {
             Input::Text(args.text.join(" "))
         }),
@@ -26,11 +45,40 @@ pub async fn send(ctx: &Context, args: SessionSend) -> Result<u8> {
             daemon.sessions().send_session(request).await
         })
         .await?;
+    if args.wait {
+        return reaction(ctx, &args, sent).await;
+    }
     if ctx.global.json {
         answer(&format!(
             "{{\"log_offset\":{},\"after_seq\":{}}}\n",
             sent.log_offset, sent.after_seq
         ))?;
+    }
+    Ok(0)
+}
+
+/// Waits for what comes of it, and says what the session does then.
+async fn reaction(ctx: &Context, args: &SessionSend, sent: SendSessionResponse) -> Result<u8> {
+    let condition = Condition::reacted(sent.log_offset, sent.after_seq);
+    let resume = format!("outlast session wait {}{}", args.name, condition.flags());
+    let what = format!("it was sent, and session {} goes on", args.name);
+    let reacted = wait::until(ctx, &args.name, &condition, &resume);
+    let done = waiting(ctx, args.timeout, &what, || resume.clone(), reacted).await?;
+    let now = super::sent(done.session, "session")?;
+    if ctx.global.json {
+        answer(&json::line(&Reaction {
+            log_offset: sent.log_offset,
+            after_seq: sent.after_seq,
+            met: done.met,
+            activity: wait::resting(&now),
+            message: now.activity_message.as_deref(),
+            session: json::Session::from(&now),
+        }))?;
+    } else if done.met {
+        answer(&format!("{}\n", wait::does(&now)))?;
+    }
+    if !done.met {
+        return Err(wait::ended_first(&now, &condition));
     }
     Ok(0)
 }

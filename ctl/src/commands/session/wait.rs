@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use outlast_client::v1::{
-    self, Activity, ErrorKind, SessionCondition, WaitSessionRequest, wait_session_response::Event,
+    self, Activity, ErrorKind, Link, SessionCondition, WaitSessionRequest, wait_session_response::Event,
 };
 use serde::Serialize;
 
@@ -11,14 +11,17 @@ use crate::{
     cli::{From, SessionWait, Until},
     context::{Context, FirstCode},
     error::{Failure, Result},
-    follow::{PATIENCE, Patience, cut, ended, waiting},
+    follow::{PATIENCE, Patience, away, cut, ended, waiting},
     pump::answer,
     render::{
-        away,
+        away as told,
         escape::{escape, quote},
         json,
     },
 };
+
+/// How long nothing may be known of a session until that is said: programs take a moment to say what they do.
+const UNHEARD_OF: Duration = Duration::from_secs(4);
 
 #[derive(Serialize)]
 struct Outcome<'a> {
@@ -44,19 +47,23 @@ impl Condition {
         from: Option<From>,
         after: Option<u64>,
     ) -> Result<Self> {
-        if until != Until::Output && (pattern.is_some() || from.is_some()) {
-            return Err(Failure::usage("--match and --from go with --until output").hint("--until output"));
+        if until != Until::Output && pattern.is_some() {
+            return Err(Failure::usage("--match goes with --until output").hint("--until output"));
         }
-        if !matches!(until, Until::Waiting | Until::Idle) && after.is_some() {
-            return Err(
-                Failure::usage("--after goes with --until waiting and --until idle").hint("--until waiting"),
-            );
+        if !matches!(until, Until::Output | Until::Reacted) && from.is_some() {
+            let problem = "--from goes with --until output and --until reacted";
+            return Err(Failure::usage(problem).hint("--until output"));
+        }
+        if !matches!(until, Until::Waiting | Until::Idle | Until::Reacted) && after.is_some() {
+            let problem = "--after goes with --until waiting, idle and reacted";
+            return Err(Failure::usage(problem).hint("--until waiting"));
         }
         let until = match until {
             Until::Exited => SessionCondition::Exited,
             Until::Output => SessionCondition::Output,
             Until::Waiting => SessionCondition::Waiting,
             Until::Idle => SessionCondition::Idle,
+            Until::Reacted => SessionCondition::Reacted,
         };
         let from = match from {
             None | Some(From::Now) => None,
@@ -71,6 +78,16 @@ impl Condition {
         })
     }
 
+    /// Rest after what was sent, as the answer to that says where it was.
+    pub fn reacted(log_offset: u64, after_seq: u64) -> Self {
+        Self {
+            until: SessionCondition::Reacted,
+            pattern: None,
+            from: Some(log_offset),
+            after: Some(after_seq),
+        }
+    }
+
     /// The end of the program, in whatever way.
     pub fn exited() -> Self {
         Self {
@@ -81,11 +98,23 @@ impl Condition {
         }
     }
 
-    fn flags(&self) -> String {
+    /// Whether a session shows no sign of what is waited for, nor of anything else.
+    fn is_unheard_of(&self, session: &v1::Session) -> bool {
+        let running = session.state() == v1::SessionState::Running;
+        self.asks_what_it_does() && running && session.activity() == Activity::Unspecified
+    }
+
+    fn asks_what_it_does(&self) -> bool {
+        matches!(self.until, SessionCondition::Waiting | SessionCondition::Idle)
+    }
+
+    /// As they are typed.
+    pub fn flags(&self) -> String {
         let mut flags = match self.until {
             SessionCondition::Output => " --until output".to_owned(),
             SessionCondition::Waiting => " --until waiting".to_owned(),
             SessionCondition::Idle => " --until idle".to_owned(),
+            SessionCondition::Reacted => " --until reacted".to_owned(),
             _ => String::new(),
         };
         if let Some(pattern) = &self.pattern {
@@ -111,7 +140,7 @@ pub async fn wait(ctx: &Context, args: SessionWait) -> Result<u8> {
         match super::look(ctx, name).await {
             Ok((session, away)) => {
                 sessions.push(session);
-                away::add(&mut gone, away);
+                told::add(&mut gone, away);
             }
             Err(failure) => first.note(ctx.tell(failure)),
         }
@@ -178,7 +207,22 @@ pub async fn until(
 }
 
 async fn one(ctx: &Context, session: &v1::Session, condition: &Condition, resume: &str) -> Result<()> {
-    let done = until(ctx, &session.id, condition, resume).await?;
+    let mut done = Box::pin(until(ctx, &session.id, condition, resume));
+    let done = tokio::select! {
+        done = &mut done => done,
+        () = tokio::time::sleep(UNHEARD_OF), if condition.asks_what_it_does() => {
+            // It is the other who waits that says what is wrong.
+            if let Ok((now, None)) = Box::pin(super::look(ctx, &session.id)).await
+                && condition.is_unheard_of(&now)
+            {
+                ctx.note(&format!(
+                    "nothing is known of what session {} does, so this may wait for ever; --until reacted goes by what it writes",
+                    now.name
+                ));
+            }
+            done.await
+        }
+    }?;
     let now = super::sent(done.session, "session")?;
     if ctx.global.json {
         answer(&json::line(&Outcome {
@@ -186,22 +230,45 @@ async fn one(ctx: &Context, session: &v1::Session, condition: &Condition, resume
             line: done.line.as_deref(),
             session: json::Session::from(&now),
         }))?;
+    } else if done.met && condition.until == SessionCondition::Reacted {
+        answer(&format!("{}\n", does(&now)))?;
     } else if let Some(line) = said(done.met, done.line.as_deref(), &now, condition) {
         answer(&format!("{}\n", escape(line)))?;
     }
     if !done.met {
-        let what = match condition.until {
-            SessionCondition::Waiting => "it waited for anything",
-            SessionCondition::Idle => "it had nothing to do",
-            _ => "that was written",
-        };
-        let message = format!("session {} {} before {what}", now.name, super::how_it_ended(&now));
-        return Err(Failure::new(ErrorKind::Failed, message).about(now.name));
+        return Err(ended_first(&now, condition));
     }
     if condition.until == SessionCondition::Exited {
         ctx.note(&format!("session {} {}", now.name, super::how_it_ended(&now)));
     }
     Ok(())
+}
+
+/// The program ended before what was waited for.
+pub fn ended_first(now: &v1::Session, condition: &Condition) -> Failure {
+    let what = match condition.until {
+        SessionCondition::Waiting => "it waited for anything",
+        SessionCondition::Idle => "it had nothing to do",
+        SessionCondition::Reacted => "it rested",
+        _ => "that was written",
+    };
+    let message = format!("session {} {} before {what}", now.name, super::how_it_ended(now));
+    Failure::new(ErrorKind::Failed, message).about(&now.name)
+}
+
+/// What a session does that rests. Absent: it is not known; that it wrote something before is no work any more.
+pub fn resting(now: &v1::Session) -> Option<String> {
+    let by_output = now.activity_source.as_deref() == Some("output");
+    json::activity(now.activity()).filter(|_| !by_output)
+}
+
+/// What a session does, in one line: a word, and behind a colon what it says with it.
+pub fn does(now: &v1::Session) -> String {
+    let word = resting(now).unwrap_or_else(|| "unknown".to_owned());
+    match now.activity_message.as_deref() {
+        Some(message) => format!("{word}: {}", escape(message)),
+        None => word,
+    }
 }
 
 /// The line that matched, or what it asks.
@@ -250,6 +317,12 @@ async fn once(
                 match message.event {
                     Some(Event::ArmedOffset(offset)) => position.offset = Some(offset),
                     Some(Event::ArmedSeq(seq)) => position.seq = Some(seq),
+                    Some(Event::Link(link)) => match away(Link::try_from(link).unwrap_or_default()) {
+                        Some(link) => ctx.note(&format!(
+                            "outlast: the host of the session is away ({link}); it goes on there, and what it does is known when that is back"
+                        )),
+                        None => ctx.note("outlast: the host of the session is back"),
+                    },
                     Some(Event::Done(done)) => return Ok(Ok(done)),
                     None => {}
                 }

@@ -38,6 +38,7 @@ async fn attempt(ctx: &Context, deed: Deed) -> Result<String> {
                 session: id,
                 input: Some(input),
                 enter,
+                raw: false,
             };
             ctx.call(request, |daemon, request| async move {
                 daemon.sessions().send_session(request).await

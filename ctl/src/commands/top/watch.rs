@@ -65,6 +65,7 @@ async fn look_on(ctx: &Context, watched: &Watched, tell: &Sender<In>) -> Result<
             session: watched.id.clone(),
             ansi: true,
             history_lines: 0,
+            blanks: false,
         };
         let peeked = ctx
             .call(request, |daemon, request| async move {
@@ -77,7 +78,7 @@ async fn look_on(ctx: &Context, watched: &Watched, tell: &Sender<In>) -> Result<
         let done = loop {
             match next(&mut armed).await? {
                 Event::Done(done) => break done,
-                Event::ArmedOffset(_) | Event::ArmedSeq(_) => {}
+                Event::ArmedOffset(_) | Event::ArmedSeq(_) | Event::Link(_) => {}
             }
         };
         if !done.met {
