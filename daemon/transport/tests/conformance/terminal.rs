@@ -232,6 +232,12 @@ async fn a_hang_up_ends_what_had_the_terminal_and_spares_what_was_put_aside(mut 
         "{:?}",
         terminal.seen
     );
+    // Before nohup has become it, a hang-up would end it.
+    let name = format!("/proc/{}/comm", pids[0]);
+    eventually("one is put aside", || {
+        std::fs::read_to_string(&name).is_ok_and(|name| name == "sleep\n")
+    })
+    .await;
     drop(terminal);
     eventually("the terminal is empty", || {
         !pids[1..].iter().any(|pid| is_alive(*pid))
