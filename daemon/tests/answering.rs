@@ -225,8 +225,16 @@ fn lines_are_pasted_and_a_line_is_typed() {
     );
     assert_eq!(typed(&sandbox, "raw"), "one\n\ttwo");
     reader(&sandbox, "plain", "", 8);
-    outlast(&sandbox, &["session", "send", "plain", "one\ntwo"]);
+    let file = sandbox.home().join("text");
+    fs::write(&file, "one\ntwo\n").unwrap();
+    let file = file.display().to_string();
+    outlast(&sandbox, &["session", "send", "plain", "--file", &file]);
     assert_eq!(typed(&sandbox, "plain"), "one\rtwo\r");
+    fs::write(&file, b"\xff").unwrap();
+    let refused = sandbox
+        .outlast(&["session", "send", "plain", "--file", &file])
+        .code(2);
+    assert!(refused.err().contains("holds no UTF-8 text"), "{refused:?}");
 }
 
 #[test]

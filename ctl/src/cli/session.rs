@@ -129,14 +129,19 @@ Text with words that begin with a hyphen goes behind --: outlast session send NA
 
 --wait prints what the session does then, as in `waiting: Delete it?`, `idle`, or `unknown`. A session that works is waited for
 until it rests: it reports that it waits, idles or failed, or nothing is written or known of it any more for half a second;
-for longer where it wrote but one line, or reports at other times. While its host is away it does not rest.
+for longer where it wrote but one line, or reports at other times. While its host is away it does not rest. What a shell was
+told to run works until it ends, also where it asks something without telling: give such a wait a --timeout. A shell that marks
+its prompts (OSC 133) is known to idle at once, any other one after a second.
 Exit codes are those of session wait: 1 when the program ended first, 124 when the timeout ran out.")]
 pub struct SessionSend {
     /// Name, id, or the unique beginning of an id
     pub name: String,
     /// Text to type; several are joined by spaces
-    #[arg(required_unless_present = "keys", conflicts_with = "keys")]
+    #[arg(required_unless_present_any = ["keys", "file"], conflicts_with = "keys")]
     pub text: Vec<String>,
+    /// Type what is in a file, less its last line end; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["text", "keys"])]
+    pub file: Option<PathBuf>,
     /// Do not press Enter after the text
     #[arg(long, conflicts_with = "keys")]
     pub no_enter: bool,
@@ -189,7 +194,7 @@ pub struct SessionHistory {
     #[arg(long)]
     pub output: bool,
     /// At most so many entries; a command is one, and its output another
-    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = Self::LIMIT, value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: u32,
     /// The newest ones before this entry, as --json gives its id
     #[arg(long, value_name = "ID", conflicts_with = "after")]
@@ -197,6 +202,11 @@ pub struct SessionHistory {
     /// The oldest ones after this entry
     #[arg(long, value_name = "ID")]
     pub after: Option<String>,
+}
+
+impl SessionHistory {
+    /// Entries of one answer where nobody says how many.
+    pub const LIMIT: u32 = 100;
 }
 
 #[derive(Debug, Args)]

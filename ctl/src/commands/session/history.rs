@@ -76,6 +76,7 @@ pub async fn history(ctx: &Context, args: SessionHistory) -> Result<u8> {
         _ => HistoryKind::Unspecified,
     };
     let forward = args.after.is_some();
+    let is_first = !forward && args.before.is_none();
     let mut request = ListSessionHistoryRequest {
         session: args.name.clone(),
         kind: kind.into(),
@@ -129,13 +130,28 @@ pub async fn history(ctx: &Context, args: SessionHistory) -> Result<u8> {
         answer(&text)?;
         if entries.is_empty() && next.is_some() {
             ctx.note("nothing was found in this part of what was printed there");
+        } else if entries.is_empty() && !is_first {
+            ctx.note(if forward {
+                "nothing comes after that"
+            } else {
+                "nothing comes before that"
+            });
         } else if entries.is_empty() {
             ctx.note("nothing is known of what was run there; a shell that marks its commands (OSC 133) or session send would tell");
         }
         if let Some(next) = next {
             let flag = if forward { "--after" } else { "--before" };
+            let only = match kind {
+                HistoryKind::Command => " --commands",
+                HistoryKind::Output => " --output",
+                HistoryKind::Unspecified => "",
+            };
+            let limit = match args.limit {
+                SessionHistory::LIMIT => String::new(),
+                limit => format!(" --limit {limit}"),
+            };
             ctx.note(&format!(
-                "there is more: outlast session history {} {flag} {next}",
+                "there is more: outlast session history {}{only}{limit} {flag} {next}",
                 args.name
             ));
         }

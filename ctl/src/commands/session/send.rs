@@ -1,17 +1,28 @@
 //! `session send`: text, or keys; and with `--wait` what comes of it.
 
-use outlast_client::v1::{Keys, SendSessionRequest, SendSessionResponse, send_session_request::Input};
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use outlast_client::v1::{
+    ErrorKind, Keys, SendSessionRequest, SendSessionResponse, send_session_request::Input,
+};
 use serde::Serialize;
 
 use super::wait::{self, Condition};
 use crate::{
     cli::SessionSend,
     context::{Context, request_id},
-    error::Result,
+    error::{Failure, Result},
     follow::waiting,
     pump::answer,
     render::json,
 };
+
+/// Bytes of a file that are read at most: more than may be sent.
+const MOST: u64 = 2 << 20;
 
 /// What came of it.
 #[derive(Serialize)]
@@ -36,6 +47,8 @@ pub async fn send(ctx: &Context, args: SessionSend) -> Result<u8> {
             Input::Keys(Keys {
                 keys: args.keys.clone(),
             })
+        } else if let Some(file) = &args.file {
+            Input::Text(read(file)?)
         } else {
             Input::Text(args.text.join(" "))
         }),
@@ -55,6 +68,28 @@ pub async fn send(ctx: &Context, args: SessionSend) -> Result<u8> {
         ))?;
     }
     Ok(0)
+}
+
+/// What is in a file, or comes by standard input, less its last line end.
+fn read(file: &Path) -> Result<String> {
+    let failed = |error: io::Error| Failure::io("reading", file.display(), &error);
+    let mut bytes = Vec::new();
+    // More is refused for its length.
+    if file == Path::new("-") {
+        io::stdin().lock().take(MOST).read_to_end(&mut bytes)
+    } else {
+        File::open(file).and_then(|file| file.take(MOST).read_to_end(&mut bytes))
+    }
+    .map_err(failed)?;
+    let mut text = String::from_utf8(bytes).map_err(|_bytes| {
+        let message = format!("{} holds no UTF-8 text", file.display());
+        Failure::new(ErrorKind::Usage, message).hint("only text is sent; outlast sync copies files")
+    })?;
+    let kept = text
+        .strip_suffix('\n')
+        .map_or(&*text, |text| text.strip_suffix('\r').unwrap_or(text));
+    text.truncate(kept.len());
+    Ok(text)
 }
 
 /// Waits for what comes of it, and says what the session does then.

@@ -256,10 +256,10 @@ pub fn ended_first(now: &v1::Session, condition: &Condition) -> Failure {
     Failure::new(ErrorKind::Failed, message).about(&now.name)
 }
 
-/// What a session does that rests. Absent: it is not known; that it wrote something before is no work any more.
+/// What a session does that rests. Absent: it is not known, for what rests does not work: that something has its terminal, or
+/// was written before, is no more than that.
 pub fn resting(now: &v1::Session) -> Option<String> {
-    let by_output = now.activity_source.as_deref() == Some("output");
-    json::activity(now.activity()).filter(|_| !by_output)
+    json::activity(now.activity()).filter(|_| now.activity() != Activity::Working)
 }
 
 /// What a session does, in one line: a word, and behind a colon what it says with it.
