@@ -17,7 +17,12 @@ use rustix::{
     fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags},
     io::Errno,
 };
-use tokio::{io::unix::AsyncFd, sync::watch, task::AbortHandle};
+use tokio::{
+    io::unix::AsyncFd,
+    sync::watch,
+    task::AbortHandle,
+    time::{Instant, sleep},
+};
 
 use crate::{spool::at, sys};
 
@@ -28,6 +33,12 @@ const LOOK_AGAIN: [Duration; 3] = [
     Duration::from_millis(100),
     Duration::from_secs(1),
 ];
+
+/// Events that come this close to each other, so many times in a row, are gathered for as long, until only a few came.
+const APART: Duration = Duration::from_millis(1);
+const IN_A_ROW: u32 = 100;
+const GATHER: Duration = Duration::from_millis(4);
+const FEW: usize = 8;
 
 /// Watches spool directories. Clones share one inotify instance.
 #[derive(Debug, Clone)]
@@ -189,20 +200,30 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Hands on events until it is aborted.
+/// Hands on events until it is aborted. Where they do not end, because hundreds of programs print, they are gathered.
 async fn read(source: AsyncFd<Arc<OwnedFd>>, table: Arc<Mutex<Table>>) {
+    let (mut in_a_row, mut last) = (0_u32, Instant::now());
     while let Ok(mut ready) = source.readable().await {
+        let mut count = 0;
         // The answer says only whether there is more to read; other errors cannot come from a valid inotify.
-        let _ = ready.try_io(|inotify| drain(inotify.get_ref(), &table));
+        let _ = ready.try_io(|inotify| drain(inotify.get_ref(), &table, &mut count));
+        let gathered = in_a_row > IN_A_ROW;
+        let goes_on = last.elapsed() < APART && (!gathered || count > FEW);
+        in_a_row = if goes_on { in_a_row.saturating_add(1) } else { 0 };
+        if in_a_row > IN_A_ROW {
+            sleep(GATHER).await;
+        }
+        last = Instant::now();
     }
 }
 
-/// Reads all events there are; always ends with an error, at best `WouldBlock`.
-fn drain(inotify: &OwnedFd, table: &Mutex<Table>) -> io::Result<()> {
+/// Reads all events there are, and counts them; always ends with an error, at best `WouldBlock`.
+fn drain(inotify: &OwnedFd, table: &Mutex<Table>, count: &mut usize) -> io::Result<()> {
     let mut buffer = [MaybeUninit::uninit(); 8192];
     let mut events = Reader::new(inotify, &mut buffer);
     loop {
         let event = events.next()?;
+        *count += 1;
         let kind = event.events();
         let mut table = lock(table);
         if kind.contains(ReadFlags::QUEUE_OVERFLOW) {
@@ -252,7 +273,7 @@ async fn look_again(wake: Wake) {
         if wake.0.receiver_count() == 0 {
             return;
         }
-        tokio::time::sleep(after).await;
+        sleep(after).await;
         wake.for_news();
     }
 }
