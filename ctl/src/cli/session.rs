@@ -182,6 +182,7 @@ pub struct SessionLogs {
 Commands are known from the marks that a shell makes around them (OSC 133 or 633), with exit code and time. Where it makes none,
 from where session send typed text: the line that was echoed is the command, and what follows up to the next is its output. Text
 that was not echoed, as a password, is never kept; the first line that came after it stands in its place. What stood on a full screen is left out; session logs -f has every byte.
+Several lines pasted into a shell stand as its line editor drew them, and may lack exit codes.
 What was sent while a marked command ran has entries of its own, and stands in the output of that as well.
 It is read from the log, so it works for ended sessions, and for hosts that are away as far as the log was copied.")]
 pub struct SessionHistory {

@@ -74,13 +74,18 @@ pub async fn send(ctx: &Context, args: SessionSend) -> Result<u8> {
 fn read(file: &Path) -> Result<String> {
     let failed = |error: io::Error| Failure::io("reading", file.display(), &error);
     let mut bytes = Vec::new();
-    // More is refused for its length.
     if file == Path::new("-") {
         io::stdin().lock().take(MOST).read_to_end(&mut bytes)
     } else {
         File::open(file).and_then(|file| file.take(MOST).read_to_end(&mut bytes))
     }
     .map_err(failed)?;
+    if bytes.len() as u64 == MOST {
+        let message = format!("{} holds more than can be sent in one go", file.display());
+        return Err(
+            Failure::new(ErrorKind::Usage, message).hint("at most 1 MiB is sent; outlast sync copies files")
+        );
+    }
     let mut text = String::from_utf8(bytes).map_err(|_bytes| {
         let message = format!("{} holds no UTF-8 text", file.display());
         Failure::new(ErrorKind::Usage, message).hint("only text is sent; outlast sync copies files")

@@ -297,15 +297,6 @@ async fn an_enter_comes_apart_from_the_text_before_it(mut bed: Bed) {
     bed.shows(&id, "ready").await;
     send(&mut bed, &id, b"ab", &["Enter"]).await.unwrap();
     bed.shows(&id, "got:ab.").await;
-    // What reads lines gets both in one go, for which nobody waits.
-    let script =
-        "stty -echo; echo ready; read got; stty -icanon min 255 time 1; echo \"got:$got.\"; sleep 600";
-    let (id, _) = bed.session(script).await;
-    bed.shows(&id, "ready").await;
-    let begun = Instant::now();
-    send(&mut bed, &id, b"ab", &["Enter"]).await.unwrap();
-    println!("a line took {:?}", begun.elapsed());
-    bed.shows(&id, "got:ab.").await;
 }
 
 async fn typing_reaches_a_program_whose_viewer_scrolls(mut bed: Bed) {
