@@ -11,9 +11,9 @@ usage: packaging/bench.sh [--yes] [--memory] [FIGURE…]
 
 Builds the release and prints one line for each figure: ours, the peer's, the ratio, and what was promised.
 FIGURE narrows it down. On this machine: idle status submit latency throughput jobs sessions. On hosts, against ssh
-with a connection that it keeps, on loopback and 40 ms away: exec crowd first output busy typing connect. Syncs to such
-hosts: saved burst copy large delta unchanged watched. Everything runs in a sandbox of its own, in /tmp; the large files
-of syncs take 4 GB there.
+with a connection that it keeps, on loopback and 40 ms away: exec crowd first output busy typing connect attention.
+Syncs to such hosts: saved burst copy large delta unchanged watched. Everything runs in a sandbox of its own, in /tmp;
+the large files of syncs take 4 GB there.
 
   --yes      answer every question with yes
   --memory   keep what is written in memory, where /tmp is for the measurements alone: then figures of syncs do not

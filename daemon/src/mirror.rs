@@ -20,6 +20,9 @@ const HOT_MAX: usize = 32 * 1024;
 /// short.
 const MUCH: u64 = 1 << 20;
 
+/// The same for one that carries faster and takes longer to be made, where there is one.
+const HUGE: u64 = 64 << 20;
+
 /// A copy that is being added to.
 #[derive(Debug)]
 pub struct Mirror {
@@ -95,12 +98,13 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send
     crate::logs::blocking(work).await
 }
 
-/// When a stream of a log is to go on over the connection for what is much.
+/// When a stream of a log is to go on over a connection for what is much.
 pub struct Tail {
     host: Arc<Host>,
     moved: u64,
-    bulk: Option<Pin<Box<dyn Future<Output = HelperClient> + Send>>>,
-    switched: bool,
+    /// Bytes after which it moves next.
+    next: Option<u64>,
+    moving: Option<Pin<Box<dyn Future<Output = Option<HelperClient>> + Send>>>,
 }
 
 impl std::fmt::Debug for Tail {
@@ -118,31 +122,37 @@ impl Tail {
         Self {
             host,
             moved: 0,
-            bulk: None,
-            switched: false,
+            next: Some(MUCH),
+            moving: None,
         }
     }
 
     /// So many bytes came.
     pub fn moved(&mut self, bytes: usize) {
         self.moved = self.moved.saturating_add(bytes as u64);
-        if self.moved > MUCH && self.bulk.is_none() && !self.switched {
-            let host = Arc::clone(&self.host);
-            self.bulk = Some(Box::pin(async move { host.bulk().await }));
+        if self.moving.is_some() || self.next.is_none_or(|next| self.moved <= next) {
+            return;
+        }
+        let host = Arc::clone(&self.host);
+        if self.moved > HUGE {
+            self.next = None;
+            self.moving = Some(Box::pin(async move { host.haul().await }));
+        } else {
+            self.next = Some(HUGE);
+            self.moving = Some(Box::pin(async move { Some(host.bulk().await) }));
         }
     }
 
     /// Returns the client to go on with from where the copy ends, once there is a reason and a connection; else never.
     pub async fn switch(&mut self) -> HelperClient {
-        match &mut self.bulk {
-            Some(bulk) => {
-                let client = bulk.await;
-                self.bulk = None;
-                self.switched = true;
-                client
+        if let Some(moving) = &mut self.moving {
+            let client = moving.await;
+            self.moving = None;
+            if let Some(client) = client {
+                return client;
             }
-            None => std::future::pending().await,
         }
+        std::future::pending().await
     }
 }
 

@@ -11,6 +11,7 @@
     reason = "a measurement that cannot go on ends the run"
 )]
 
+mod attention;
 #[path = "../common/bed.rs"]
 mod bed;
 mod busy;
@@ -39,6 +40,7 @@ const ALL: &[(&str, Figure)] = &[
     ("busy", busy::busy),
     ("typing", typing::typing),
     ("connect", connect::connect),
+    ("attention", attention::attention),
 ];
 
 fn main() {

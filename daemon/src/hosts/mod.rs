@@ -16,6 +16,7 @@ mod local;
 mod pace;
 mod registry;
 mod remote;
+mod second;
 mod view;
 mod wake;
 
@@ -29,10 +30,10 @@ use std::{
     time::Duration,
 };
 
-use outlast_client::v1::Error;
+use outlast_client::{helper_v1::PingRequest, v1::Error};
 use outlast_helper::{spool, watch::Watcher};
 use outlast_model::host as model;
-use outlast_transport::{HelperClient, connect::WantedHelper};
+use outlast_transport::{HelperClient, connect::WantedHelper, route::Carrier};
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
@@ -40,6 +41,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+use self::second::Errand;
 use crate::config::Config;
 
 pub use outlast_model::host::{LOCAL, Link};
@@ -55,6 +57,18 @@ const DOUBT: Duration = Duration::from_millis(200);
 
 /// How long somebody with much to fetch waits for a connection of its own before the first one has to do.
 const BULK_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long the way to a host may be that is near: `ssh` has 2 MiB under way, which is 400 MB/s then.
+const NEAR: Duration = Duration::from_millis(5);
+
+/// What was measured of a way that may be that short: by a machine that was busy then.
+const MAYBE_NEAR: Duration = Duration::from_millis(30);
+
+/// How long it is asked before it is taken for far: a busy machine is late now and then.
+const NEAR_WITHIN: Duration = Duration::from_millis(500);
+
+/// How long the user's `ssh` may take to a host that is near.
+const HAUL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// One machine, as everybody but its driver sees it.
 pub struct Host {
@@ -127,18 +141,61 @@ impl Host {
     /// A client for what is much, so that it does not delay what is short. Where a second connection cannot be had, the
     /// first one serves.
     pub async fn bulk(&self) -> HelperClient {
+        let second = self.second(Errand::Much, BULK_DEADLINE).await;
+        second.unwrap_or_else(|| self.client())
+    }
+
+    /// A client for hundreds of megabytes: what the library encrypts slowly goes by the user's own `ssh` where the host is
+    /// near enough for that to count. None: the connection for what is much is as good.
+    pub async fn haul(&self) -> Option<HelperClient> {
+        if self.may_haul() && self.is_near().await {
+            self.second(Errand::Huge, HAUL_DEADLINE).await
+        } else {
+            None
+        }
+    }
+
+    /// Whether it may be worth asking for that: the library carries the connection only because nobody said what is to,
+    /// and the way may be short.
+    #[must_use]
+    pub fn may_haul(&self) -> bool {
+        let is_free =
+            |host: &model::Host| matches!(&host.route, model::Route::Ssh(ssh) if ssh.carrier.is_none());
+        let view = self.view.borrow();
+        self.record().is_some_and(is_free)
+            && view.carrier == Some(Carrier::Ssh2)
+            && view.rtt.is_some_and(|rtt| rtt <= MAYBE_NEAR)
+    }
+
+    /// Whether the way to it is so short that the processor is slower. What was measured when it connected was measured
+    /// while everything there was starting, so it is asked until it answers that fast, for a moment.
+    async fn is_near(&self) -> bool {
+        let asked = Instant::now();
+        while asked.elapsed() < NEAR_WITHIN {
+            let mut client = self.client();
+            match tokio::time::timeout(NEAR, client.ping(PingRequest {})).await {
+                Ok(answer) => return answer.is_ok(),
+                Err(_late) => {}
+            }
+        }
+        false
+    }
+
+    /// A connection besides the first one.
+    async fn second(&self, errand: Errand, within: Duration) -> Option<HelperClient> {
         let Kind::Remote(remote) = &self.kind else {
-            return self.client();
+            return None;
         };
         let (reply, client) = oneshot::channel();
         let wanted = async {
-            remote.inbox.send(remote::Command::Bulk(reply)).await.ok()?;
+            remote
+                .inbox
+                .send(remote::Command::Second(errand, reply))
+                .await
+                .ok()?;
             client.await.ok()
         };
-        match tokio::time::timeout(BULK_DEADLINE, wanted).await {
-            Ok(Some(client)) => client,
-            Ok(None) | Err(_) => self.client(),
-        }
+        tokio::time::timeout(within, wanted).await.ok().flatten()
     }
 
     /// What was last seen of it, and word of every change.

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! It publishes what it sees and writes each change of the link as an event. It knows nothing of what runs on the host.
-//! The second connection, for what is much, is made when it is first wanted and goes with the first one.
+//! Connections besides the first one ([`second`](super::second)) are made when they are first wanted and go with it.
 
 use std::{
     path::PathBuf,
@@ -34,7 +34,7 @@ use outlast_transport::{
 };
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
-    task::{JoinHandle, JoinSet},
+    task::JoinSet,
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -43,6 +43,7 @@ use super::{
     agent_forward,
     attempt::{self, Audience, Manner, Means, Reached},
     pace::Pace,
+    second::{Errand, Making, Seconds},
     view::{Facts, HostView, Trouble},
 };
 use crate::app::now_ms;
@@ -77,8 +78,8 @@ pub(super) enum Command {
     Refresh(oneshot::Sender<()>),
     /// Make a connection before the eyes of somebody, or prove the one that is there.
     Check(Check),
-    /// The connection for what is much. Dropped: there is none.
-    Bulk(oneshot::Sender<HelperClient>),
+    /// A connection besides the first one. Dropped: there is none.
+    Second(Errand, oneshot::Sender<HelperClient>),
 }
 
 /// An attempt that somebody watches.
@@ -151,16 +152,6 @@ pub(super) struct Driver {
     told: Option<(Link, Option<&'static str>)>,
     /// Carries the ssh-agent, as long as the connection lasts. It is ended when it is dropped.
     forwarding: JoinSet<()>,
-}
-
-/// The connection for what is much.
-enum Bulk {
-    None,
-    Making(
-        JoinHandle<Result<Connection, Trouble>>,
-        Vec<oneshot::Sender<HelperClient>>,
-    ),
-    Made(Box<Connection>),
 }
 
 impl Driver {
@@ -255,7 +246,7 @@ impl Driver {
                     Some(command) = self.parts.inbox.recv() => match command {
                         Command::Try => hurry.notify_one(),
                         // It is being tried. Whoever wants fresh facts hears when that is over, by their deadline.
-                        Command::Wake | Command::Prove | Command::Refresh(_) | Command::Bulk(_) => {}
+                        Command::Wake | Command::Prove | Command::Refresh(_) | Command::Second(..) => {}
                         Command::Check(newcomer) if watchers.is_empty() => break newcomer,
                         // Two watch at once: the second one sees how the first one's comes out.
                         Command::Check(newcomer) => if watchers.len() < WATCHERS {
@@ -379,20 +370,14 @@ impl Driver {
 
     /// Holds a connection until it is gone, and says how it goes on.
     async fn hold(&mut self, mut connection: Connection) -> Next {
-        let mut bulk = Bulk::None;
+        let mut seconds = Seconds::default();
         let mut next = None;
         let trouble = loop {
-            let made = async {
-                match &mut bulk {
-                    Bulk::Making(making, _) => Some(making.await),
-                    Bulk::None | Bulk::Made(_) => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 why = gone(connection.closed.clone()) => {
                     break why.map(|error| Trouble::connecting(self.parts.host.name.as_str(), error));
                 }
-                outcome = made => bulk = settle(bulk, outcome),
+                () = seconds.made() => {}
                 Some(command) = self.parts.inbox.recv() => match command {
                     Command::Try | Command::Wake | Command::Prove => if !self.proves(&connection).await {
                         break None;
@@ -402,7 +387,7 @@ impl Driver {
                         // Whoever asked may have gone.
                         let _gone = reply.send(());
                     }
-                    Command::Bulk(reply) => bulk = self.want_bulk(bulk, reply),
+                    Command::Second(errand, reply) => seconds.want(errand, reply, || self.make_second(errand)),
                     Command::Check(check) if check.anew => {
                         // The old connection serves on until the new one is up, or it ends.
                         let began = Instant::now();
@@ -410,7 +395,7 @@ impl Driver {
                         match tried.outcome {
                             Ok(reached) => {
                                 connection = self.arrived(reached).await;
-                                bulk = Bulk::None;
+                                seconds = Seconds::default();
                                 tell_all(tried.watchers, &Ok(()));
                             }
                             Err(trouble) if tried.lost => return Next::Failed {
@@ -500,36 +485,23 @@ impl Driver {
         }
     }
 
-    fn want_bulk(&self, bulk: Bulk, reply: oneshot::Sender<HelperClient>) -> Bulk {
-        match bulk {
-            Bulk::Made(connection) if connection.closed.borrow().is_none() => {
-                // Whoever asked may have gone.
-                let _gone = reply.send(connection.client.clone());
-                Bulk::Made(connection)
+    /// Begins to make a connection besides the first one.
+    fn make_second(&self, errand: Errand) -> Making {
+        let (host, means) = (self.parts.host.clone(), Arc::clone(&self.parts.means));
+        let manner = Manner {
+            purpose: errand.purpose(),
+            rtt: self.rtt(),
+            failures: 0,
+        };
+        let first = self.parts.publish.borrow().facts.clone();
+        let end = self.parts.end.clone();
+        tokio::spawn(async move {
+            let audience = Audience::nobody();
+            tokio::select! {
+                () = end.cancelled() => Err(Trouble::helper("the daemon is ending".to_owned())),
+                made = attempt::reach(&host, &means, &audience, manner) => same_machine(&host, first, made?),
             }
-            Bulk::Making(making, mut waiting) => {
-                waiting.push(reply);
-                Bulk::Making(making, waiting)
-            }
-            Bulk::None | Bulk::Made(_) => {
-                let (host, means) = (self.parts.host.clone(), Arc::clone(&self.parts.means));
-                let manner = Manner {
-                    purpose: Purpose::Bulk,
-                    rtt: self.rtt(),
-                    failures: 0,
-                };
-                let first = self.parts.publish.borrow().facts.clone();
-                let end = self.parts.end.clone();
-                let making = tokio::spawn(async move {
-                    let audience = Audience::nobody();
-                    tokio::select! {
-                        () = end.cancelled() => Err(Trouble::helper("the daemon is ending".to_owned())),
-                        made = attempt::reach(&host, &means, &audience, manner) => same_machine(&host, first, made?),
-                    }
-                });
-                Bulk::Making(making, vec![reply])
-            }
-        }
+        })
     }
 
     /// Waits until the next attempt is due, or somebody wants one now; those want to watch it. Without a time, only
@@ -570,7 +542,7 @@ impl Driver {
                     | Command::Wake
                     | Command::Prove
                     | Command::Refresh(_)
-                    | Command::Bulk(_) => {}
+                    | Command::Second(..) => {}
                 },
             }
         }
@@ -674,29 +646,4 @@ async fn ended(closed: &Option<watch::Receiver<Option<ConnectError>>>) -> Option
 async fn gone(mut closed: watch::Receiver<Option<ConnectError>>) -> Option<ConnectError> {
     let why = closed.wait_for(Option::is_some).await;
     why.ok().and_then(|why| why.clone())
-}
-
-/// The end of an attempt at the connection for what is much. Those who wait for one that failed go on with the first.
-fn settle(bulk: Bulk, outcome: Option<Result<Result<Connection, Trouble>, tokio::task::JoinError>>) -> Bulk {
-    let Bulk::Making(_, waiting) = bulk else {
-        return bulk;
-    };
-    match outcome {
-        Some(Ok(Ok(connection))) => {
-            for reply in waiting {
-                // Whoever asked may have gone.
-                let _gone = reply.send(connection.client.clone());
-            }
-            Bulk::Made(Box::new(connection))
-        }
-        Some(Ok(Err(trouble))) => {
-            tracing::info!(error = %trouble.message.escape_debug(), "no second connection; the first one carries all");
-            Bulk::None
-        }
-        Some(Err(error)) => {
-            tracing::error!(%error, "making a second connection");
-            Bulk::None
-        }
-        None => Bulk::None,
-    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use outlast_store::{Store, StoreError};
-use outlast_sync::engine::Way;
+use outlast_sync::engine::{Load, Way};
 use outlast_transport::HelperClient;
 use tonic::Status;
 
@@ -18,7 +18,7 @@ pub(super) async fn ids(store: &Store) -> Result<Vec<String>, StoreError> {
     Ok(all.into_iter().map(|sync| sync.id.to_string()).collect())
 }
 
-/// The way to a host: by the connection that is there while little is said, and by the one for what is much.
+/// The way to a host: by the connection that is there while little is said, and by others for what is more.
 pub(super) struct ByHost {
     pub(super) host: Arc<Host>,
     pub(super) store: Store,
@@ -30,8 +30,19 @@ impl Way for ByHost {
         self.host.up().await.then(|| self.host.client())
     }
 
-    async fn bulk(&self) -> HelperClient {
-        self.host.bulk().await
+    async fn carrier(&self, load: Load) -> HelperClient {
+        match load {
+            Load::Little => self.host.client(),
+            Load::Much => self.host.bulk().await,
+            Load::Huge => match self.host.haul().await {
+                Some(client) => client,
+                None => self.host.bulk().await,
+            },
+        }
+    }
+
+    fn may_haul(&self) -> bool {
+        self.host.may_haul()
     }
 
     fn is_far(&self) -> bool {

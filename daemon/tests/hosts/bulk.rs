@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use outlast_testkit::{DEADLINE, Namespace, Sandbox};
+use outlast_testkit::{DEADLINE, Namespace, Sandbox, wait_until};
 
 use crate::{
     PATIENCE,
@@ -89,7 +89,7 @@ fn a_second_connection_that_leads_to_another_machine_is_not_used() {
     let made = || sshd.log().matches("Accepted publickey").count();
     let before = made();
     fs::write(sshd.home().join("go-on"), "").unwrap();
-    outlast_testkit::wait_until(DEADLINE, "a second connection", || {
+    wait_until(DEADLINE, "a second connection", || {
         (made() > before).then_some(())
     });
     job.wait_bytes(ENOUGH);
@@ -101,4 +101,71 @@ fn a_second_connection_that_leads_to_another_machine_is_not_used() {
         .success()
         .json();
     assert_eq!(shown["state"], "succeeded", "{shown}");
+}
+
+/// Just enough for a connection that carries faster, so that the machine is at rest when it is asked how near the host is.
+const HUGE: usize = 68_000_000;
+
+/// Has a job on a near host print what is huge, with this done by the user's `ssh` when it is to carry that. Gives back how
+/// often it was to.
+fn print_what_is_huge(then: &str) -> usize {
+    let sandbox = Sandbox::new();
+    let sshd = sandbox.sshd("near");
+    sandbox.start_daemon();
+    drop(sandbox.outlast(&["host", "add", "near", "near"]).success());
+    let program = sandbox.ssh().program().to_owned();
+    let (real, hauls) = (program.with_extension("real"), program.with_extension("hauls"));
+    fs::rename(&program, &real).unwrap();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *ControlPath=none*) echo >>'{}'; {then} ;; esac\nexec '{}' \"$@\"\n",
+        hauls.display(),
+        real.display(),
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::metadata(&real).unwrap().permissions()).unwrap();
+    // What was measured while everything there was starting may be long.
+    wait_until(PATIENCE, "a way that seems short", || {
+        drop(sandbox.outlast(&["host", "check", "near"]).success());
+        let shown = sandbox
+            .outlast(&["host", "show", "near", "--json"])
+            .success()
+            .json();
+        (shown["rtt_ms"].as_f64()? < 20.0).then_some(())
+    });
+    let print = format!(
+        "yes 0123456789abcdef | head -c {HUGE}; while [ ! -e end ]; do sleep 0.05; done; echo; echo end"
+    );
+    let job = sandbox.spawn(&[
+        "run", "--host", "near", "--name", "huge", "--", "sh", "-c", &print,
+    ]);
+    job.wait_bytes(HUGE);
+    let tried = wait_until(DEADLINE, "another connection", || {
+        fs::read(&hauls).ok().filter(|tried| !tried.is_empty())
+    });
+    fs::write(sshd.home().join("end"), "").unwrap();
+    let ran = job.finish(PATIENCE).success();
+    assert_eq!(ran.stdout.len(), HUGE + "\nend\n".len());
+    let line = b"0123456789abcdef\n";
+    assert!(
+        ran.stdout[..HUGE]
+            .chunks(line.len())
+            .all(|chunk| line.starts_with(chunk))
+    );
+    // Once more, so that it is seen what is made of an attempt that failed.
+    let again = format!("yes 0123456789abcdef | head -c {HUGE}");
+    let ran = sandbox.outlast_within(PATIENCE, &["run", "--host", "near", "--", "sh", "-c", &again]);
+    assert_eq!(ran.success().stdout.len(), HUGE);
+    assert_eq!(fs::read(&hauls).unwrap().len(), tried.len());
+    tried.len()
+}
+
+#[test]
+fn what_is_huge_goes_by_the_users_ssh_where_the_host_is_near() {
+    assert_eq!(print_what_is_huge(":"), 1);
+}
+
+/// As where its configuration wants what nobody is there to give.
+#[test]
+fn where_the_users_ssh_fails_what_is_huge_goes_on_and_that_is_not_tried_again() {
+    assert_eq!(print_what_is_huge("exit 255"), 1);
 }

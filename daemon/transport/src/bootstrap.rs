@@ -90,7 +90,7 @@ impl Bootstrap {
         if helper.sessions.user_copy_mode_keys {
             arguments.push_str(" --user-copy-mode-keys");
         }
-        if purpose == Purpose::Bulk {
+        if purpose.is_much() {
             arguments.push_str(" --bulk");
         }
         let line = line(&nonce, &programs, &arguments);
@@ -626,7 +626,7 @@ mod tests {
         let mut argv = vec!["env".to_owned()];
         argv.extend(places.map(|place| format!("{place}={}", home.display())));
         argv.push("sh".to_owned());
-        let mut stream = command::shell(&argv).unwrap();
+        let mut stream = command::shell(&argv, Purpose::Control).unwrap();
         let seen = Arc::new(Mutex::new(String::new()));
         let io = std::mem::replace(&mut stream.io, Box::new(tokio::io::empty()));
         stream.io = Box::new(Turns {

@@ -5,20 +5,23 @@
 
 use std::{
     ffi::OsStr,
+    os::fd::AsFd as _,
     process::{ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use outlast_helper::serve::BULK_NICE;
+use rustix::process::{Pid, Signal, kill_process_group, setpriority_process};
 use tokio::{
     io::AsyncReadExt as _,
-    process::{Child, ChildStderr, Command},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     sync::{oneshot, watch},
     time::timeout,
 };
 
 use crate::{
+    connect::Purpose,
     error::{Cause, ConnectError},
     stream::{Said, Stream},
 };
@@ -29,10 +32,15 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(3);
 /// How long to wait for the rest of standard error once the program has ended: somebody it left behind may hold it open.
 const STDERR_WITHIN: Duration = Duration::from_millis(500);
 
+/// Bytes that a pipe holds for what is much: what any user may have on Linux.
+#[cfg(target_os = "linux")]
+const PIPE: usize = 1 << 20;
+
 /// Why the program's end was the end: from its status and the end of what it said.
 pub(crate) type Explain = Box<dyn FnOnce(ExitStatus, &str) -> ConnectError + Send>;
 
-/// Starts a program and gives its bytes. It is killed when `given_up` is used, which is then explained like any end.
+/// Starts a program and gives its bytes. It is killed when `given_up` is used, which is then explained like any end. One
+/// that carries much stands back behind everybody else.
 ///
 /// # Errors
 /// When it cannot be started.
@@ -40,6 +48,7 @@ pub(crate) fn start_until(
     mut command: Command,
     given_up: oneshot::Receiver<()>,
     explain: Explain,
+    purpose: Purpose,
 ) -> Result<Stream, ConnectError> {
     let name = command.as_std().get_program().to_string_lossy().into_owned();
     let failed = |error: std::io::Error| {
@@ -60,6 +69,9 @@ pub(crate) fn start_until(
             "it has no standard input and outputs",
         )));
     };
+    if purpose.is_much() {
+        stand_back(&child, &stdin, &stdout);
+    }
     let said = Arc::new(Said::default());
     let (closing, closed) = watch::channel(None);
     let (guard, unwanted) = oneshot::channel();
@@ -77,6 +89,18 @@ pub(crate) fn start_until(
         closed,
         guard: Box::new(Guard(Some(guard))),
     })
+}
+
+/// Lets everybody else go first, and fewer and larger pieces under way. Where that may not be, it goes on as before.
+fn stand_back(child: &Child, stdin: &ChildStdin, stdout: &ChildStdout) {
+    let program = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    if program.is_some() {
+        let _ = setpriority_process(program, BULK_NICE);
+    }
+    #[cfg(target_os = "linux")]
+    for pipe in [stdin.as_fd(), stdout.as_fd()] {
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE);
+    }
 }
 
 /// Tells by its drop that the program is not wanted any more.
@@ -148,7 +172,7 @@ async fn drain(mut from: ChildStderr, keep: Arc<Said>, program: String) {
 ///
 /// # Errors
 /// When there is none, or it cannot be started.
-pub(crate) fn shell(argv: &[String]) -> Result<Stream, ConnectError> {
+pub(crate) fn shell(argv: &[String], purpose: Purpose) -> Result<Stream, ConnectError> {
     let Some((program, args)) = argv.split_first() else {
         return Err(ConnectError::new(
             Cause::Misconfigured,
@@ -160,7 +184,7 @@ pub(crate) fn shell(argv: &[String]) -> Result<Stream, ConnectError> {
     let name = program.clone();
     let (_never, given_up) = oneshot::channel();
     let explain = move |status, _said: &str| ended(OsStr::new(&name), status);
-    start_until(command, given_up, Box::new(explain))
+    start_until(command, given_up, Box::new(explain), purpose)
 }
 
 /// The end of a program of which nothing more is known: something at the far end ended, or the program failed.

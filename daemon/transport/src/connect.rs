@@ -21,7 +21,7 @@ use crate::{
     command,
     error::ConnectError,
     library, openssh,
-    route::{Carrier, Route, SshCarrier},
+    route::{Carrier, Route, SshCarrier, SshRoute},
     ssh,
     stream::Stream,
     wire::{Pulse, wire},
@@ -34,6 +34,24 @@ pub enum Purpose {
     Control,
     /// Logs and files: wide windows.
     Bulk,
+    /// The same by the gigabyte and to a host nearby, where the processor and not the line is what it waits for: by the
+    /// user's own `ssh`, which encrypts several times as fast as the library. Where that has to ask, there is none.
+    Haul,
+}
+
+impl Purpose {
+    /// What the connection carries.
+    pub(crate) const fn traffic(self) -> Traffic {
+        match self {
+            Self::Control => Traffic::Control,
+            Self::Bulk | Self::Haul => Traffic::Bulk,
+        }
+    }
+
+    /// Whether it stands back behind control calls.
+    pub(crate) const fn is_much(self) -> bool {
+        !matches!(self, Self::Control)
+    }
 }
 
 /// What to do about a host key that is not known. A changed or revoked one is refused in any case.
@@ -186,11 +204,7 @@ pub async fn connect(attempt: Attempt) -> Result<Connection, ConnectError> {
     }
     // Nothing more is asked on a connection that stands.
     drop(carried.askpass.take());
-    let traffic = match attempt.purpose {
-        Purpose::Control => Traffic::Control,
-        Purpose::Bulk => Traffic::Bulk,
-    };
-    let wire = wire(carried.stream, started.rest, traffic).await?;
+    let wire = wire(carried.stream, started.rest, attempt.purpose.traffic()).await?;
     Ok(Connection {
         client: wire.client,
         carrier: carried.carrier,
@@ -222,12 +236,17 @@ async fn carry(attempt: &Attempt, bootstrap: &Bootstrap) -> Result<Carried, Conn
     };
     let route = match &attempt.route {
         Route::Command(argv) => {
-            let mut stream = command::shell(argv)?;
+            let mut stream = command::shell(argv, attempt.purpose)?;
             bootstrap.type_line(&mut stream).await?;
             return Ok(carried(stream, Carrier::Command));
         }
         Route::Ssh(route) => route,
     };
+    let hauls = (attempt.purpose == Purpose::Haul).then(|| SshRoute {
+        carrier: Some(SshCarrier::Ssh),
+        ..route.clone()
+    });
+    let route = hauls.as_ref().unwrap_or(route);
     let settings = ssh::settings(route).await?;
     // What the agent has decides as well; the program asks it by itself.
     let agent = match route.carrier {

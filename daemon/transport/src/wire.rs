@@ -318,7 +318,7 @@ mod tests {
         most: Duration::from_secs(600),
     };
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_is_silent_is_given_up() {
         let error = silence(Arc::new(Pulse::new()), QUICK).await;
         assert_eq!(error.cause, Cause::TimedOut);
@@ -333,7 +333,7 @@ mod tests {
         Instant::now()
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_is_heard_or_takes_bytes_lives_until_that_ends() {
         let pulse = Arc::new(Pulse::new());
         let hear = || pulse.hear();
@@ -355,7 +355,7 @@ mod tests {
     }
 
     /// Buffers that fill slowly are no life for ever.
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn who_only_takes_bytes_is_given_up_too() {
         let pulse = Arc::new(Pulse::new());
         let patience = Patience {

@@ -15,6 +15,7 @@ use super::{
     Command, State,
     pass::{Back, Found, Looking},
     serve, session,
+    way::Load,
     work::{Engine, Next},
 };
 
@@ -91,11 +92,20 @@ impl Engine {
             all: self.way.all().await,
         };
         // Where nothing is known of the record it comes along, which is much.
-        let for_bulk = self.bulk || self.position.is_none();
+        let record = if self.position.is_none() {
+            Load::Much
+        } else {
+            Load::Little
+        };
+        let load = self.load.max(record);
         let way = Arc::clone(&self.way);
         let mut opening = pin!(async move {
-            let client = if for_bulk { way.bulk().await } else { client };
-            session::open(client, request, for_bulk).await
+            let client = if load > Load::Little {
+                way.carrier(load).await
+            } else {
+                client
+            };
+            session::open(client, request, load).await
         });
         self.flushes.opening();
         let mut looking = self.look_meanwhile();
@@ -150,7 +160,7 @@ impl Engine {
             }
         };
         self.view.target = Some(opened.target);
-        (self.here, self.reread, self.bulk) = (false, false, false);
+        (self.here, self.reread, self.load) = (false, false, Load::Little);
         if let Some(copy) = opened.copy {
             // What was found was compared with another one.
             self.let_go(found.take());

@@ -37,7 +37,7 @@ use crate::rules::{Places, RulesConfig};
 
 pub use self::{
     view::{Progress, State, View},
-    way::Way,
+    way::{Load, Way},
 };
 
 /// What a sync does about what is gone here.

@@ -28,6 +28,7 @@ use super::{
     session::Session,
     source::{Judgement, Source, Surveyed, Wanted, has_seen},
     timers::Again,
+    way::Load,
     work::Engine,
 };
 use crate::{
@@ -44,6 +45,8 @@ const PRODUCED: usize = 4;
 /// Bytes that are sent by the connection for what is short at most, where there is one for what is much. What is saved in
 /// an editor is less.
 const LITTLE: u64 = 256 << 10;
+/// Bytes of new content that take longer than a connection that carries faster takes to be made.
+const MUCH: u64 = 256 << 20;
 /// Bytes of a change besides its content, about.
 const A_CHANGE: u64 = 128;
 /// When a file that kept changing is looked at again.
@@ -251,9 +254,10 @@ impl Engine {
             self.dirty.extend(kept);
             return Ok(Looked::Held);
         }
-        if !session.for_bulk && is_much(&surveyed.plan) {
-            // By the other connection, once all is answered that is under way.
-            self.bulk = true;
+        let load = load(&surveyed.plan, self.way.may_haul());
+        if load > session.load {
+            // By another connection, once all is answered that is under way.
+            self.load = load;
             self.drop_look(before);
             return Ok(Looked::Nothing);
         }
@@ -431,9 +435,17 @@ impl Engine {
     }
 }
 
-/// Whether what is to be sent would be in the way of what is short.
-fn is_much(plan: &Plan) -> bool {
-    plan.bytes + plan.puts.len() as u64 * A_CHANGE > LITTLE
+/// How much is to be sent.
+fn load(plan: &Plan, may_haul: bool) -> Load {
+    // Of what is there already only a part is sent.
+    let new = plan.puts.iter().filter(|put| put.old.is_none());
+    if may_haul && new.map(|put| put.seen.key.size).sum::<u64>() > MUCH {
+        Load::Huge
+    } else if plan.bytes + plan.puts.len() as u64 * A_CHANGE > LITTLE {
+        Load::Much
+    } else {
+        Load::Little
+    }
 }
 
 /// A part of ours broke. That is tried again like whatever fails.

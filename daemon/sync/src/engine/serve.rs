@@ -90,7 +90,7 @@ impl Engine {
         let mut again = Again::default();
         let stop = self.stop.clone();
         loop {
-            if self.is_held() || self.anew || (self.wants_bulk(session) && session.is_even()) {
+            if self.is_held() || self.anew || (self.outgrew(session) && session.is_even()) {
                 return Ok(Next::GoOn);
             }
             let now = Instant::now();
@@ -282,13 +282,13 @@ impl Engine {
     }
 
     /// Whether what is to be sent is for another connection.
-    fn wants_bulk(&self, session: &Session) -> bool {
-        self.bulk && !session.for_bulk
+    fn outgrew(&self, session: &Session) -> bool {
+        self.load > session.load
     }
 
     /// Whether it is time to look again.
     fn is_due(&mut self, session: &Session, timers: &Timers, now: Instant) -> bool {
-        if self.wants_bulk(session) {
+        if self.outgrew(session) {
             return false;
         }
         if self.everything || self.rules_changed || self.flushes.are_asked() {

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status, Streaming, transport::Channel};
 
-use super::{copy::Copy, produce::Pending};
+use super::{copy::Copy, produce::Pending, way::Load};
 
 /// Messages that wait to be sent; what is under way is bounded by the stream's window.
 const WAITING: usize = 4;
@@ -42,8 +42,8 @@ pub(crate) struct Session {
     paths: HashMap<RelPath, u32>,
     /// Batches that were sent.
     pub(crate) sent: u64,
-    /// It goes by the connection for much data.
-    pub(crate) for_bulk: bool,
+    /// What its connection is for.
+    pub(crate) load: Load,
     /// A settle was sent at that time and not answered yet.
     pub(crate) settling: Option<Instant>,
 }
@@ -72,7 +72,7 @@ pub(crate) struct Opened {
 pub(crate) async fn open(
     mut client: HelperServiceClient<Channel>,
     request: SyncOpen,
-    for_bulk: bool,
+    load: Load,
 ) -> Result<Opened, Status> {
     let (out, waiting) = mpsc::channel(WAITING);
     let first = SyncTargetRequest {
@@ -112,7 +112,7 @@ pub(crate) async fn open(
             underway: VecDeque::new(),
             paths: HashMap::new(),
             sent: 0,
-            for_bulk,
+            load,
             settling: None,
         },
         target: opened.target.to_vec(),

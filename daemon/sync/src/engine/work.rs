@@ -23,7 +23,7 @@ use tonic::Status;
 
 use super::{
     Command, Config, Halt, Refused, State, View, Way, copy::Copy, doubt::Doubt, flush::Flushes, lane::Lane,
-    limit::Limit, progress::Counter, source::Source, view::PROBLEMS,
+    limit::Limit, progress::Counter, source::Source, view::PROBLEMS, way::Load,
 };
 
 /// The first pause after an error, and the longest: what is wrong is for people to mend, who can say when it is.
@@ -76,8 +76,8 @@ pub(super) struct Engine {
     pub(super) here: bool,
     pub(super) occupied: bool,
     pub(super) reread: bool,
-    /// What is to be sent is much: the target is to be opened by the connection for that.
-    pub(super) bulk: bool,
+    /// What is to be sent: the target is to be opened by a connection for that.
+    pub(super) load: Load,
     /// What is there and not ours is replaced, until everything is there once.
     pub(super) replace: bool,
     /// The same of what is at and below these paths.
@@ -135,7 +135,7 @@ impl Engine {
             here: false,
             occupied: config.occupied,
             reread: false,
-            bulk: false,
+            load: Load::Little,
             replace: config.occupied,
             adopted: Vec::new(),
             errors: 0,

@@ -4,17 +4,14 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command as Program,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use outlast_client::helper_v1::helper_service_client::HelperServiceClient;
 use outlast_helper::service::{self, Helper, SessionConfig};
 use outlast_sync::{
-    engine::{self, Command, Config, Limits, Mode, Refused, State, View, Way},
+    engine::{self, Command, Config, Limits, Load, Mode, Refused, State, View, Way},
     rules::{Places, RulesConfig},
 };
 use tempfile::TempDir;
@@ -43,10 +40,12 @@ pub fn noise(length: usize, seed: u64) -> Vec<u8> {
     bytes
 }
 
+/// What connections were wanted for.
+type Wanted = Arc<Mutex<Vec<Load>>>;
+
 struct Local {
     client: HelperServiceClient<Channel>,
-    /// How often the connection for much data was wanted.
-    bulk: Arc<AtomicUsize>,
+    wanted: Wanted,
 }
 
 #[tonic::async_trait]
@@ -55,9 +54,13 @@ impl Way for Local {
         Some(self.client.clone())
     }
 
-    async fn bulk(&self) -> HelperServiceClient<Channel> {
-        self.bulk.fetch_add(1, Ordering::Relaxed);
+    async fn carrier(&self, load: Load) -> HelperServiceClient<Channel> {
+        self.wanted.lock().unwrap().push(load);
         self.client.clone()
+    }
+
+    fn may_haul(&self) -> bool {
+        true
     }
 
     fn is_far(&self) -> bool {
@@ -79,7 +82,7 @@ pub struct Bed {
     dir: TempDir,
     helper: Arc<Helper>,
     pub config: Config,
-    bulk: Arc<AtomicUsize>,
+    wanted: Wanted,
     running: Option<Running>,
 }
 
@@ -128,7 +131,7 @@ impl Bed {
             dir,
             helper,
             config,
-            bulk: Arc::default(),
+            wanted: Wanted::default(),
             running: None,
         }
     }
@@ -161,7 +164,7 @@ impl Bed {
             self.config.clone(),
             Arc::new(Local {
                 client,
-                bulk: Arc::clone(&self.bulk),
+                wanted: Arc::clone(&self.wanted),
             }),
             false,
             commands,
@@ -176,9 +179,9 @@ impl Bed {
         });
     }
 
-    /// How often the connection for much data was wanted so far.
-    pub fn bulk(&self) -> usize {
-        self.bulk.load(Ordering::Relaxed)
+    /// What connections were wanted for so far, beside the one for what is little.
+    pub fn wanted(&self) -> Vec<Load> {
+        self.wanted.lock().unwrap().clone()
     }
 
     /// Keeps others from opening the target while it is held.

@@ -1,13 +1,16 @@
 //! The target is opened while the source is looked at.
 
-use std::fs;
+use std::{fs, os::unix::fs::FileExt as _};
 
-use outlast_sync::engine::{Command, State};
+use outlast_sync::engine::{Command, Load, State};
 
 use crate::bed::Bed;
 
 /// More than goes by the connection for what is short.
 const MUCH: usize = 1 << 20;
+
+/// More than goes by the one for what is much, bytes.
+const HUGE: u64 = 257 << 20;
 
 async fn once_there(count: usize) -> Bed {
     let mut bed = Bed::new();
@@ -79,20 +82,41 @@ async fn a_flush_right_after_the_start_finds_what_was_changed_on_either_side() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_much_goes_by_the_connection_for_that() {
     let mut bed = once_there(20).await;
-    assert_eq!(bed.bulk(), 1, "for a target of which nothing was known");
+    assert_eq!(
+        bed.wanted(),
+        [Load::Much],
+        "for a target of which nothing was known"
+    );
     bed.write("d/f1", "little");
     bed.start();
     bed.flush().await;
     bed.write("d/f2", "little");
     bed.flush().await;
-    assert_eq!(bed.bulk(), 1);
+    assert_eq!(bed.wanted(), [Load::Much]);
     bed.write("large", vec![7; MUCH]);
     bed.write("d/f3", "little");
     bed.flush().await;
-    assert_eq!(bed.bulk(), 2);
+    assert_eq!(bed.wanted(), [Load::Much; 2]);
     bed.write("larger", vec![8; 2 * MUCH]);
     bed.flush().await;
-    assert_eq!(bed.bulk(), 2, "once it is there it is used");
+    assert_eq!(bed.wanted(), [Load::Much; 2], "once it is there it is used");
+    bed.assert_equal();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_new_content_that_is_huge_goes_by_the_connection_for_that() {
+    let mut bed = once_there(1).await;
+    let huge = fs::File::create(bed.source("huge")).unwrap();
+    huge.set_len(HUGE).unwrap();
+    bed.start();
+    bed.flush().await;
+    assert_eq!(bed.wanted(), [Load::Much, Load::Huge]);
+    bed.stop().await;
+    // Of what is there only a part is sent.
+    huge.write_all_at(b"changed", HUGE / 2).unwrap();
+    bed.start();
+    bed.flush().await;
+    assert_eq!(bed.wanted(), [Load::Much, Load::Huge, Load::Much]);
     bed.assert_equal();
 }
 

@@ -12,7 +12,7 @@ use tokio::{process::Command, sync::oneshot};
 
 use crate::{
     command,
-    connect::{Attempt, Trust},
+    connect::{Attempt, Purpose, Trust},
     error::ConnectError,
     route::SshRoute,
     ssh::{self, Settings, Strict},
@@ -72,7 +72,7 @@ pub(crate) fn open(
     };
     let known = askpass.asked();
     let explain = move |status, said: &str| explain::explain(status, said, &known);
-    let stream = command::start_until(ssh, given_up, Box::new(explain))?;
+    let stream = command::start_until(ssh, given_up, Box::new(explain), attempt.purpose)?;
     Ok(Opened { stream, askpass })
 }
 
@@ -81,6 +81,17 @@ fn arguments(attempt: &Attempt, route: &SshRoute, settings: &Settings, line: &st
     let mut option = |text: String| args.extend([OsString::from("-o"), text.into()]);
     for text in ALIVE.iter().chain(&PLAIN) {
         option((*text).to_owned());
+    }
+    if attempt.purpose == Purpose::Haul {
+        // A master of the user's would be slowed down by it.
+        option("ControlPath=none".to_owned());
+        // Nobody is there to be asked.
+        option("PreferredAuthentications=publickey".to_owned());
+        let mut ciphers = settings.ciphers.clone();
+        ssh::fastest_first(&mut ciphers);
+        if !ciphers.is_empty() {
+            option(format!("Ciphers={}", ciphers.join(",")));
+        }
     }
     // It also covers what a program that reaches the host does before the host itself is heard.
     let within = attempt.reached_within(settings);
@@ -120,10 +131,7 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
-    use crate::{
-        connect::{Purpose, WantedHelper},
-        route::Route,
-    };
+    use crate::{connect::WantedHelper, route::Route};
 
     fn attempt(questions: mpsc::Sender<crate::ask::Asked>) -> Attempt {
         Attempt {
@@ -169,6 +177,40 @@ mod tests {
         let named: Vec<_> = args.windows(2).filter(|pair| pair[0] == "-i").collect();
         let named: Vec<_> = named.iter().map(|pair| PathBuf::from(&pair[1])).collect();
         assert_eq!(named, [public, whole]);
+    }
+
+    #[test]
+    fn what_is_huge_has_a_connection_of_its_own_and_asks_nobody() {
+        let settings = Settings {
+            ciphers: vec!["aes128-ctr".to_owned(), "aes128-gcm@openssh.com".to_owned()],
+            ..Settings::default()
+        };
+        let bulk = Attempt {
+            purpose: Purpose::Bulk,
+            ..attempt(mpsc::channel(1).0)
+        };
+        let haul = Attempt {
+            purpose: Purpose::Haul,
+            ..bulk.clone()
+        };
+        for option in ["ControlPath=none", "PreferredAuthentications=publickey"] {
+            assert!(is_given(&haul, &settings, option) && !is_given(&bulk, &settings, option));
+        }
+        let ciphers = |attempt: &Attempt| {
+            let args = arguments(attempt, &SshRoute::default(), &settings, "true");
+            let mut args = args.into_iter().filter_map(|arg| arg.into_string().ok());
+            args.find(|arg| arg.starts_with("Ciphers="))
+        };
+        assert_eq!(ciphers(&bulk), None);
+        // Which one comes first depends on the processor; none is lost.
+        let hauls = ciphers(&haul).unwrap_or_default();
+        assert!(
+            settings
+                .ciphers
+                .iter()
+                .all(|cipher| hauls.contains(cipher.as_str())),
+            "{hauls}"
+        );
     }
 
     /// `ssh` counts the login to a bastion, and what is asked for it, into the time that the host is given to answer.

@@ -8,6 +8,7 @@ mod agent;
 mod ask;
 mod auth;
 mod choose;
+mod cipher;
 mod config;
 mod host;
 mod key;
@@ -36,6 +37,7 @@ const BY_PROGRAM: &str = "`outlast host remove NAME`, then add it with --transpo
 
 pub(crate) use agent::Found as AgentFound;
 pub(crate) use choose::choose;
+pub(crate) use cipher::fastest_first;
 pub(crate) use config::{Settings, Strict, there};
 pub(crate) use key::{fingerprint, parse};
 

@@ -94,7 +94,7 @@ pub(super) async fn open(
         on_step: Arc::clone(&attempt.on_step),
         room: match attempt.purpose {
             Purpose::Control => (CONTROL_WINDOW, CONTROL_PACKET),
-            Purpose::Bulk => (BULK_WINDOW, BULK_PACKET),
+            Purpose::Bulk | Purpose::Haul => (BULK_WINDOW, BULK_PACKET),
         },
         command: command.to_owned(),
         until: deadline.into_std(),
@@ -110,7 +110,7 @@ pub(super) async fn open(
                 if opened.send(Ok(fit)).is_err() {
                     return;
                 }
-                if purpose == Purpose::Bulk {
+                if purpose.is_much() {
                     // Of this thread alone, as Linux has it. One who may not stand back goes on as before.
                     let _ = rustix::process::nice(BULK_NICE);
                 }

@@ -15,7 +15,7 @@ use rustix::{
 };
 use ssh2::{BlockDirections, ErrorCode, MethodType, Session};
 
-use super::{BY_PROGRAM, config::Settings, known_hosts::Known};
+use super::{BY_PROGRAM, cipher, config::Settings, known_hosts::Known};
 use crate::error::{Cause, ConnectError};
 
 /// libssh2's word for "not yet".
@@ -158,10 +158,8 @@ impl Wire {
                 // In the user's order, and what is known before what is not.
                 let place = |one: &&str| allowed.iter().position(|allowed| allowed == one);
                 usable.sort_by_key(|one| (!is_known(one), place(one)));
-            } else if matches!(method, MethodType::CryptCs | MethodType::CryptSc) && has_aes() {
-                // The shorter key first, as OpenSSH has it.
-                let gcm = |one: &&str| one.contains("-gcm@").then(|| one.to_string());
-                usable.sort_by_key(|one| (gcm(one).is_none(), gcm(one)));
+            } else if matches!(method, MethodType::CryptCs | MethodType::CryptSc) {
+                cipher::fastest_first(&mut usable);
             }
             if usable.is_empty() {
                 return Err(ConnectError::new(
@@ -176,16 +174,6 @@ impl Wire {
         }
         Ok(())
     }
-}
-
-/// Whether the processor computes AES by itself, which makes AES-GCM the fastest cipher there is; without, it is slow.
-fn has_aes() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return std::arch::is_x86_feature_detected!("aes");
-    #[cfg(target_arch = "aarch64")]
-    return std::arch::is_aarch64_feature_detected!("aes");
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    return false;
 }
 
 /// Host certificates are for the program that judges them.
