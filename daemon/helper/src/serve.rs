@@ -195,6 +195,7 @@ pub fn serve(options: Options) -> io::Result<()> {
             .await?;
         if options.traffic == Traffic::Control {
             helper.expect_login();
+            helper.tidy_targets();
         }
         // After the word that we are here: nobody waits for it.
         let looking = tokio::spawn(installed::look_after(own));

@@ -144,6 +144,13 @@ pub enum Segment {
         /// Its length.
         length: u64,
     },
+    /// It lies where it goes in the part that is kept: whole blocks.
+    Stay {
+        /// Its length.
+        length: u64,
+        /// It lies there in the old file as well.
+        is_old: bool,
+    },
     /// It has to be sent.
     Data {
         /// Where it begins in the new file.
@@ -151,6 +158,16 @@ pub enum Segment {
         /// Its length.
         length: u64,
     },
+}
+
+impl Segment {
+    /// Its length.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Copy { length, .. } | Self::Stay { length, .. } | Self::Data { length, .. } => *length,
+        }
+    }
 }
 
 /// Reads a file of this length on some threads: its hash and the values of its blocks.
@@ -169,7 +186,7 @@ pub fn sign(file: &File, length: u64, threads: usize, stop: &AtomicBool) -> io::
 
 /// Reads a file of this length on some threads and says what of it can be copied from the old one, piece by piece while it
 /// reads on: one after the other they are the new content. What lies where it lay is read once, the rest twice. Gives the
-/// hash and the values of the blocks.
+/// hash and the values of the blocks. `kept`: values of the full blocks of a part that came of it before.
 ///
 /// # Errors
 /// When it cannot be read, is shorter (`UnexpectedEof`), or `stop` was set (`Interrupted`); and what `say` says.
@@ -177,6 +194,7 @@ pub fn compare<E: From<io::Error>>(
     file: &File,
     length: u64,
     old: &Signature,
+    kept: &[Hash],
     threads: usize,
     stop: &AtomicBool,
     mut say: impl FnMut(Segment) -> Result<(), E>,
@@ -202,7 +220,7 @@ pub fn compare<E: From<io::Error>>(
         let mut changed = Vec::new();
         for index in window.clone() {
             let begin = signature.range(index).start;
-            if !lies_there(&signature, old, index) {
+            if !lies_there(&signature, old, index) && !is_kept(&signature, kept, index) {
                 open.get_or_insert(begin);
             } else if let Some(open) = open.take() {
                 changed.push(open..begin);
@@ -214,9 +232,19 @@ pub fn compare<E: From<io::Error>>(
             changed.push(open..length);
         }
         let until = open.unwrap_or_else(|| signature.range(window.end - 1).end);
-        parts(said..until, &changed, find)?
-            .into_iter()
-            .try_for_each(&mut say)?;
+        let mut at = said;
+        for part in parts(said..until, &changed, find)? {
+            match part {
+                // What is found in place is whole blocks, but for the last.
+                Segment::Copy { from, length } if from == at && !kept.is_empty() => {
+                    stays(&signature, old, kept, from..from + length)
+                        .into_iter()
+                        .try_for_each(&mut say)?;
+                }
+                part => say(part)?,
+            }
+            at += part.length();
+        }
         said = until;
     }
     Ok((root(&signature), signature))
@@ -251,6 +279,31 @@ fn parts(
     Ok(parts.0)
 }
 
+/// What is in place of the new file: what of it stays in the part that is kept, and what is only in the old one.
+fn stays(new: &Signature, old: &Signature, kept: &[Hash], range: Range<u64>) -> Vec<Segment> {
+    let mut parts = Parts::default();
+    let mut at = range.start;
+    while at < range.end {
+        let end = range.end.min((at / STEP + 1) * STEP);
+        let index = usize::try_from(at / STEP).unwrap_or(usize::MAX);
+        // A part of a block, which is another one's end that happens to lie in place, is in the old file.
+        let is_whole = at.is_multiple_of(STEP) && end - at == STEP;
+        if is_whole && is_kept(new, kept, index) {
+            parts.stay(STEP, lies_there(new, old, index));
+        } else {
+            parts.copy(at, end - at);
+        }
+        at = end;
+    }
+    parts.0
+}
+
+/// Whether a block of the new file is where it is in the part that is kept.
+fn is_kept(new: &Signature, kept: &[Hash], index: usize) -> bool {
+    kept.get(index)
+        .is_some_and(|value| new.blocks.0.get(index) == Some(value))
+}
+
 /// Whether a block of the new file is where it is in the old one. Values of blocks of different length differ.
 fn lies_there(new: &Signature, old: &Signature, index: usize) -> bool {
     new.range(index) == old.range(index) && new.blocks.0.get(index) == old.blocks.0.get(index)
@@ -270,6 +323,16 @@ impl Parts {
             _ => self.0.push(Segment::Copy {
                 from: begin,
                 length: count,
+            }),
+        }
+    }
+
+    fn stay(&mut self, count: u64, old: bool) {
+        match self.0.last_mut() {
+            Some(Segment::Stay { length, is_old }) if *is_old == old => *length += count,
+            _ => self.0.push(Segment::Stay {
+                length: count,
+                is_old: old,
             }),
         }
     }

@@ -47,6 +47,8 @@ struct Accepting {
 struct Shared {
     to: SocketAddr,
     accepted: AtomicU64,
+    /// Bytes that went on to the far side.
+    carried: AtomicU64,
     links: Mutex<Vec<Arc<Link>>>,
     settings: Mutex<Settings>,
 }
@@ -58,6 +60,8 @@ struct Settings {
     /// Bytes a second in each direction; None: as fast as it goes.
     rate: Option<u64>,
     stalled: bool,
+    /// Nothing goes on to the far side once so many bytes did.
+    last: Option<u64>,
 }
 
 /// One connection through the proxy.
@@ -92,6 +96,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             to,
             accepted: AtomicU64::new(0),
+            carried: AtomicU64::new(0),
             links: Mutex::default(),
             settings: Mutex::default(),
         });
@@ -124,6 +129,14 @@ impl Proxy {
         self.change(|settings| settings.stalled = true);
     }
 
+    /// Lets so many more bytes through to the far side, rounded up to a piece, and nothing after them until it is healed.
+    /// Gives what [`Proxy::carried`] reaches then.
+    pub fn stall_after(&self, bytes: u64) -> u64 {
+        let last = self.carried() + bytes;
+        self.change(|settings| settings.last = Some(last));
+        last
+    }
+
     /// Resets every connection. New ones are let in.
     pub fn cut(&self) {
         for link in locked(&self.shared.links).drain(..) {
@@ -139,12 +152,12 @@ impl Proxy {
         }
     }
 
-    /// Undoes [`Proxy::stall`] and [`Proxy::refuse`]; delay and rate stay.
+    /// Undoes [`Proxy::stall`], [`Proxy::stall_after`] and [`Proxy::refuse`]; delay and rate stay.
     ///
     /// # Panics
     /// When somebody else took the port meanwhile.
     pub fn heal(&mut self) {
-        self.change(|settings| settings.stalled = false);
+        self.change(|settings| (settings.stalled, settings.last) = (false, None));
         if self.accepting.is_none() {
             let listener = TcpListener::bind(self.address).expect("the port is still free");
             self.accepting = Some(accept(listener, &self.shared));
@@ -155,6 +168,12 @@ impl Proxy {
     #[must_use]
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes went on to the far side so far.
+    #[must_use]
+    pub fn carried(&self) -> u64 {
+        self.shared.carried.load(Ordering::Relaxed)
     }
 
     /// How many connections are open.
@@ -329,7 +348,12 @@ fn let_go(way: usize, mut to: &TcpStream, shared: &Shared, link: &Link) {
         let mut rest = piece.as_slice();
         while !rest.is_empty() {
             match to.write(rest) {
-                Ok(count) => rest = &rest[count..],
+                Ok(count) => {
+                    rest = &rest[count..];
+                    if way == 0 {
+                        shared.carried.fetch_add(count as u64, Ordering::Relaxed);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if !link.ready(to, PollFlags::OUT) {
                         return;
@@ -352,7 +376,9 @@ fn next(way: usize, shared: &Shared, link: &Link) -> Option<Vec<u8>> {
             .pieces
             .front()
             .map(|(due, _)| (*due).max(line.free_at.unwrap_or(now)));
-        match due.filter(|_| !settings.stalled) {
+        let carried = shared.carried.load(Ordering::Relaxed);
+        let is_stalled = settings.stalled || way == 0 && settings.last.is_some_and(|last| carried >= last);
+        match due.filter(|_| !is_stalled) {
             Some(due) if due <= now => {
                 let (due, mut piece) = line.pieces.pop_front()?;
                 if let Some(rate) = settings.rate.filter(|rate| *rate > 0) {

@@ -19,6 +19,7 @@ mod halts;
 mod kills;
 mod odd;
 mod project;
+mod resuming;
 mod running;
 mod storm;
 mod targets;

@@ -8,7 +8,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::{
@@ -66,11 +66,21 @@ pub enum Record {
         /// The directory.
         dir: Vec<u8>,
     },
+    /// A large file for this path is in the making beside it from now on, and may be gone on with.
+    Part {
+        /// The path it is for.
+        path: RelPath,
+        /// The name it is made under.
+        name: Vec<u8>,
+        /// Its inode.
+        ino: u64,
+    },
 }
 
 /// A journal that is written to.
 #[derive(Debug)]
 pub struct Journal {
+    path: PathBuf,
     file: File,
     bytes: u64,
 }
@@ -95,7 +105,12 @@ impl Journal {
             file.set_len(bytes as u64)?;
         }
         let bytes = file.seek(SeekFrom::Start(bytes as u64))?;
-        Ok((Self { file, bytes }, records))
+        let journal = Self {
+            path: path.to_owned(),
+            file,
+            bytes,
+        };
+        Ok((journal, records))
     }
 
     /// Adds a record. It outlives us, not a loss of power.
@@ -126,14 +141,31 @@ impl Journal {
         self.bytes == 0
     }
 
-    /// Empties it, when a manifest tells all of it.
+    /// Begins it anew with these records, when a manifest tells all else. Whoever is killed meanwhile leaves the old one or
+    /// the new one.
     ///
     /// # Errors
     /// When the system refuses.
-    pub fn clear(&mut self) -> io::Result<()> {
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        self.bytes = 0;
+    pub fn restart(&mut self, records: &[Record]) -> io::Result<()> {
+        if records.is_empty() {
+            self.file.set_len(0)?;
+            self.file.seek(SeekFrom::Start(0))?;
+            self.bytes = 0;
+            return Ok(());
+        }
+        let content = records.iter().map(encode).collect::<Vec<_>>().concat();
+        let new = self.path.with_extension("new");
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)?;
+        file.write_all(&content)?;
+        // After a loss of power it is the old one or the new one, and not an empty one that nobody sweeps by.
+        file.sync_data()?;
+        std::fs::rename(&new, &self.path)?;
+        (self.file, self.bytes) = (file, content.len() as u64);
         Ok(())
     }
 }
@@ -190,6 +222,12 @@ fn encode(record: &Record) -> Vec<u8> {
         Record::Making { dir } => {
             to.bytes.push(4);
             to.text(dir);
+        }
+        Record::Part { path, name, ino } => {
+            to.bytes.push(5);
+            to.text(path);
+            to.text(name);
+            to.number(*ino);
         }
     }
     let mut frame = to.bytes;
@@ -263,6 +301,11 @@ fn decode(from: &mut Reader<'_>) -> Result<Record, Damaged> {
         4 => Record::Making {
             dir: from.text()?.to_vec(),
         },
+        5 => Record::Part {
+            path: RelPath::new(from.text()?).map_err(|_bad| Damaged)?,
+            name: from.text()?.to_vec(),
+            ino: from.number()?,
+        },
         _ => return Err(Damaged),
     };
     if from.left.is_empty() {
@@ -308,6 +351,11 @@ mod tests {
                 outcomes: vec![Outcome::There(key), Outcome::Gone, Outcome::Failed],
             },
             Record::Durable { generation: 1 },
+            Record::Part {
+                path: path(b"a/e"),
+                name: b".outlast-1".to_vec(),
+                ino: 77,
+            },
         ]
     }
 
@@ -324,7 +372,14 @@ mod tests {
         }
         assert_eq!(read(&path).expect("it can be read"), [some(), some()].concat());
         let (mut journal, _) = Journal::open(&path).expect("it can be opened");
-        journal.clear().expect("it can be emptied");
+        let kept = &some()[..2];
+        journal.restart(kept).expect("it can be begun anew");
+        journal
+            .add(&Record::Durable { generation: 3 })
+            .expect("it can be added");
+        let all = read(&path).expect("it can be read");
+        assert_eq!(all, [kept, &[Record::Durable { generation: 3 }]].concat());
+        journal.restart(&[]).expect("it can be emptied");
         assert!(read(&path).expect("it can be read").is_empty());
     }
 

@@ -19,7 +19,7 @@ use rustix::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Refusal, Refused, Target, meta::CHUNK, replay::is_as_recorded};
+use super::{Refused, Target, meta::CHUNK, replay::is_as_recorded};
 
 /// [`BLOCK`] as an offset.
 const STEP: u64 = BLOCK as u64;
@@ -99,7 +99,8 @@ impl Base {
         let (mut at, mut is_trusted) = (from, false);
         while at < end {
             if stop.is_cancelled() {
-                return Err(Refused::new(Refusal::Failed, "nobody waits for it any more"));
+                // The stream ends here, and nothing is put in its place any more; what came may be gone on with.
+                break;
             }
             let unread = self.unread(at, end, rolling);
             if unread.is_empty() {

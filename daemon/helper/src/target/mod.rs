@@ -18,6 +18,7 @@ mod dirs;
 mod disk;
 mod door;
 mod files;
+mod kept;
 mod look;
 mod meta;
 mod open;
@@ -31,7 +32,7 @@ mod walk;
 mod write;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -41,11 +42,12 @@ use outlast_tree::{Entry, RelPath};
 use rustix::fs::{Gid, Uid};
 use tokio_util::sync::CancellationToken;
 
-use self::{dirs::Dirs, record::Record, stage::Stage, staging::Names};
+use self::{dirs::Dirs, kept::Kept, record::Record, stage::Stage, staging::Names};
 pub(crate) use self::{
     disk::OnDisk,
     door::check,
-    open::{OpenError, Opening, forget},
+    kept::PartRead,
+    open::{OpenError, Opening, forget, tidy},
     place::{Grounds, Misplaced},
     refused::{Refusal, Refused},
     walk::walk,
@@ -101,8 +103,10 @@ pub(crate) struct Target {
     inodes: Option<HashMap<u64, RelPath>>,
     /// Large files under way.
     stages: HashMap<u64, Stage>,
-    /// Directories that the journal says may hold files in the making.
-    making: HashSet<Vec<u8>>,
+    /// What came of large files is kept when it is closed.
+    keeps: bool,
+    /// Parts of large files that are kept.
+    kept: HashMap<RelPath, Kept>,
     /// Whether the file system keeps modes, once somebody asked.
     keeps_modes: Option<bool>,
     /// Cancelled when nobody waits for it any more: long reading ends then.
@@ -119,6 +123,25 @@ pub(crate) struct Position {
 }
 
 impl Target {
+    /// One that keeps nothing and is ours, of which nothing was looked at yet.
+    fn new(id: &str, path: &Path, root: OwnedFd, record: Record, stop: CancellationToken) -> Self {
+        Self {
+            path: path.to_owned(),
+            root,
+            owner: None,
+            record,
+            names: Names::new(id),
+            dirs: Dirs::default(),
+            relaxed: Vec::new(),
+            inodes: None,
+            stages: HashMap::new(),
+            keeps: false,
+            kept: HashMap::new(),
+            keeps_modes: None,
+            stop,
+        }
+    }
+
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -161,15 +184,15 @@ impl Target {
         Ok(altered)
     }
 
-    /// Ends it: what was not put in its place is removed, and what the journal says is written to the manifest.
+    /// Ends it: what was not put in its place is removed, or kept where that was wanted, and what the journal says is written
+    /// to the manifest.
     ///
     /// # Errors
     /// When the record cannot be written. It is whole nevertheless.
     pub(crate) fn close(mut self) -> io::Result<()> {
         for stage in std::mem::take(&mut self.stages).into_values() {
-            stage.remove();
+            self.leave(stage);
         }
-        self.making.clear();
         self.compact(0)
     }
 
@@ -178,23 +201,19 @@ impl Target {
         if self.record.journal_len() <= above {
             return Ok(());
         }
-        self.record.compact()?;
-        // What was said of files in the making is gone with the journal.
-        self.making.clear();
-        let dirs: HashSet<_> = self.stages.values().map(|stage| stage.dir().to_vec()).collect();
-        for dir in dirs {
-            self.announce(&dir)?;
-        }
-        Ok(())
-    }
-
-    /// Says in the journal that files in the making may be in this directory.
-    fn announce(&mut self, dir: &[u8]) -> io::Result<()> {
-        if !self.making.contains(dir) {
-            self.record.making(dir)?;
-            self.making.insert(dir.to_vec());
-        }
-        Ok(())
+        // What the journal says of files in the making stays as far as it is true.
+        let dirs = self.stages.values().map(|stage| stage.dir().to_vec());
+        self.record.making = dirs.collect();
+        let stages = self.stages.values().filter_map(Stage::part);
+        let kept = self.kept.iter().map(|(path, kept)| (path, &kept.part));
+        let parts: Vec<_> = stages.filter(|_| self.keeps).chain(kept).collect();
+        let said = &self.record.parts;
+        let parts = parts
+            .into_iter()
+            .filter(|(path, part)| said.get(path) == Some(part));
+        let parts = parts.map(|(path, part)| (path.clone(), part.clone())).collect();
+        self.record.parts = parts;
+        self.record.compact()
     }
 
     /// Whether nobody waits any more.

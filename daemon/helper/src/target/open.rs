@@ -3,21 +3,21 @@
 
 use std::{
     fs, io,
-    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
-use outlast_tree::{StatKey, manifest::Head};
+use outlast_tree::{StatKey, Table, manifest::Head};
 use rustix::{
     event::{Timespec, poll},
     fs::{FlockOperation, Mode, OFlags, flock},
+    io::Errno,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Grounds, Misplaced, Target,
-    dirs::Dirs,
+    kept::KEPT_FOR,
     place::{self, in_the_way, overlapping, owner_of},
     record::{Loaded, Manifest, Named, Record, parents},
     staging::Names,
@@ -54,6 +54,8 @@ pub(crate) struct Opening<'a> {
     pub(crate) occupied: bool,
     /// All contents are read.
     pub(crate) reread: bool,
+    /// Parts of large files are kept when it is closed, and those that were kept are taken in.
+    pub(crate) keep: bool,
     /// Permission bits of the target if it has to be made.
     pub(crate) mode: Option<u32>,
     /// Ids of all syncs there are; records of others are forgotten where they are in the way.
@@ -125,7 +127,7 @@ impl Opening<'_> {
     ) -> Result<(Target, u64), OpenError> {
         let Loaded {
             mut record,
-            replayed,
+            mut replayed,
             found,
         } = Record::load(dir.clone(), lock)?;
         if found == Manifest::Damaged {
@@ -151,19 +153,14 @@ impl Opening<'_> {
             doubt(&mut record, boot);
         }
         let mut target = Target {
-            path: path.to_owned(),
-            root,
             owner,
-            record,
-            names: Names::new(self.id),
-            dirs: Dirs::default(),
-            relaxed: Vec::new(),
-            inodes: None,
-            stages: Default::default(),
-            making: Default::default(),
-            keeps_modes: None,
-            stop: self.stop.clone(),
+            keeps: self.keep,
+            ..Target::new(self.id, path, root, record, self.stop.clone())
         };
+        if self.reread {
+            // Nothing is taken for what it was.
+            replayed.parts.clear();
+        }
         target.make_up(replayed)?;
         let altered = target.look(self.reread)?;
         if !altered.is_empty() {
@@ -193,9 +190,7 @@ impl Opening<'_> {
             (true, _) if self.here => Ok(()),
             (true, None) => Err(OpenError::Missing(path.to_owned())),
             (true, Some(there)) => {
-                let other_dev = head.boot == boot && head.dev != there.st_dev;
-                let other = head.ino != 0 && (head.ino != there.st_ino || other_dev);
-                if other || named.is_some_and(|named| named.path() != path) {
+                if is_other(head, boot, &there) || named.is_some_and(|named| named.path() != path) {
                     return Err(OpenError::Replaced(path.to_owned()));
                 }
                 Ok(())
@@ -220,7 +215,9 @@ impl Opening<'_> {
                 return Err(other.overlap(path).into());
             }
             tracing::info!(id = other.id, path = ?other.path, "the record of a sync that there is no more makes room");
-            forget(self.spool, &other.id, &self.stop)?;
+            let record = self.spool.sync(&other.id);
+            // Nobody can ask for it any more, and so what cannot be removed keeps nobody away.
+            clear(&record, &other.id, &self.stop, |_swept| record.remove())?;
         }
         Named::new(path).write(dir)?;
         Ok(())
@@ -235,7 +232,7 @@ pub(super) fn directory(path: &Path) -> Result<Option<rustix::fs::Stat>, OpenErr
     match rustix::fs::stat(path) {
         Ok(there) if outlast_tree::Kind::of(&there) == outlast_tree::Kind::Dir => Ok(Some(there)),
         Ok(_) => Err(Misplaced::Senseless(format!("the target {path:?} is no directory")).into()),
-        Err(rustix::io::Errno::NOENT) => Ok(None),
+        Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(at("looking at", path, &errno.into()).into()),
     }
 }
@@ -294,41 +291,114 @@ fn lock(dir: &Dir, stop: &CancellationToken) -> Result<Lock, OpenError> {
     }
 }
 
+/// Whether a directory is another than the one that a record tells of.
+fn is_other(head: &Head, boot: &str, there: &rustix::fs::Stat) -> bool {
+    let other_dev = head.boot == boot && head.dev != there.st_dev;
+    head.ino != 0 && (head.ino != there.st_ino || other_dev)
+}
+
 /// Forgets a sync: its record goes, and what was left half-written at its target. A missing record is fine.
 ///
 /// # Errors
-/// When somebody has the target open, or the record cannot be removed.
+/// When somebody has the target open, or something cannot be removed. The record is still there then.
 pub(crate) fn forget(spool: &Root, id: &str, stop: &CancellationToken) -> Result<(), OpenError> {
     let dir = spool.sync(id);
+    clear(&dir, id, stop, |swept| {
+        swept?;
+        dir.remove()
+    })
+}
+
+fn clear(
+    dir: &Dir,
+    id: &str,
+    stop: &CancellationToken,
+    then: impl FnOnce(io::Result<()>) -> io::Result<()>,
+) -> Result<(), OpenError> {
     if !dir.exists() {
         return Ok(());
     }
-    let lock = lock(&dir, stop)?;
-    if let Some(named) = Named::read(&dir)? {
-        let loaded = Record::load(dir.clone(), lock)?;
-        let mut dirs = loaded.replayed.making;
-        dirs.push(Vec::new());
-        for (_, changes) in loaded.replayed.pending {
-            dirs.extend(parents(&changes));
-        }
-        sweep(&named.path(), &Names::new(id), &dirs);
-        dir.remove()?;
-    } else {
-        dir.remove()?;
-    }
-    Ok(())
+    let lock = lock(dir, stop)?;
+    Ok(sweep_all(id, dir, lock, false, stop, then)?)
 }
 
-fn sweep(path: &Path, names: &Names, dirs: &[Vec<u8>]) {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    // Where the target is gone, so is what was left in it.
-    let Ok(root) = rustix::fs::open(path, flags, Mode::empty()) else {
-        return;
-    };
-    let root: OwnedFd = root;
-    for dir in dirs {
-        if let Err(errno) = names.sweep(&root, dir) {
-            tracing::warn!(?path, %errno, "files in the making cannot be removed");
+/// Removes what was left half-written at the targets of syncs that nobody opened for as long as parts of large files are kept:
+/// who was to go on with them may never come again. What fails is left for the next time.
+pub(crate) fn tidy(spool: &Root, stop: &CancellationToken) {
+    for id in spool.syncs().unwrap_or_default() {
+        let dir = spool.sync(&id);
+        let journal = dir.file("journal");
+        if !is_left(&journal) {
+            continue;
+        }
+        let swept = Lock::try_take(&dir).and_then(|lock| match lock {
+            // Nobody came meanwhile.
+            Some(lock) if is_left(&journal) => {
+                // Not again before as much time has passed.
+                fs::File::open(&journal)?.set_modified(SystemTime::now())?;
+                // The journal is not written to while a large file arrives, and so parts of it may be younger.
+                sweep_all(&id, &dir, lock, true, stop, |swept| swept)
+            }
+            // Somebody has it open, or had.
+            Some(_) | None => Ok(()),
+        });
+        if let Err(error) = swept {
+            tracing::warn!(id, %error, "what was left of a sync cannot be removed");
         }
     }
+}
+
+/// Whether a journal tells of something, and nobody wrote to it for as long as parts of large files are kept.
+fn is_left(journal: &Path) -> bool {
+    fs::metadata(journal).is_ok_and(|found| {
+        let age = found.modified().ok().and_then(|at| at.elapsed().ok());
+        found.len() > 0 && age.is_some_and(|age| age > KEPT_FOR)
+    })
+}
+
+/// Removes all files in the making of a sync, but for parts that are not too old if those are kept, and does what is to be
+/// done before the lock is let go.
+fn sweep_all(
+    id: &str,
+    dir: &Dir,
+    lock: Lock,
+    keeps: bool,
+    stop: &CancellationToken,
+    then: impl FnOnce(io::Result<()>) -> io::Result<()>,
+) -> io::Result<()> {
+    let Some(named) = Named::read(dir)? else {
+        let done = then(Ok(()));
+        drop(lock);
+        return done;
+    };
+    let path = named.path();
+    let Loaded {
+        mut record,
+        mut replayed,
+        ..
+    } = Record::load(dir.clone(), lock)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = match rustix::fs::open(&path, flags, Mode::empty()) {
+        Ok(root) => root,
+        // Where the target is gone, so is what was left in it. The record has the lock.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return then(Ok(())),
+        Err(errno) => return then(Err(at("opening", &path, &errno.into()))),
+    };
+    let there = rustix::fs::fstat(&root).map_err(io::Error::from)?;
+    if is_other(&record.head, &proc::boot_id()?, &there) {
+        // Nothing in it is ours but what is called so.
+        record.table = Table::new();
+        for (_, changes) in replayed.pending.drain(..) {
+            replayed.making.extend(parents(&changes));
+        }
+    }
+    let mut target = Target {
+        keeps,
+        ..Target::new(id, &path, root, record, stop.clone())
+    };
+    then(match target.make_up(replayed) {
+        Ok(None) => Ok(()),
+        Ok(Some(errno)) => Err(at("removing what was left half-written in", &path, &errno.into())),
+        Err(error) => Err(error),
+    })
 }

@@ -4,6 +4,7 @@
 //! The table is what the manifest and the journal say together at any moment; [`replay`] is how one comes from the other.
 
 use std::{
+    collections::{BTreeMap, HashSet},
     io,
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
@@ -16,6 +17,7 @@ use outlast_tree::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::kept::Part;
 use crate::{
     proc,
     spool::{Dir, Lock, SPOOL_VERSION, at},
@@ -79,6 +81,10 @@ pub(super) struct Record {
     pub(super) head: Head,
     /// Everything that was written.
     pub(super) table: Table<Far>,
+    /// Directories that the journal says may hold files in the making.
+    pub(super) making: HashSet<Vec<u8>>,
+    /// Large files that it says may be gone on with, by the path they are for.
+    pub(super) parts: BTreeMap<RelPath, Part>,
     journal: Journal,
 }
 
@@ -111,6 +117,8 @@ pub(super) struct Replayed {
     pub(super) pending: Vec<(u64, Vec<Change>)>,
     /// Directories in which files in the making may be left.
     pub(super) making: Vec<Vec<u8>>,
+    /// Large files that may be gone on with.
+    pub(super) parts: BTreeMap<RelPath, Part>,
 }
 
 impl Record {
@@ -132,7 +140,9 @@ impl Record {
             let leftovers = |record: &journal::Record| {
                 matches!(
                     record,
-                    journal::Record::Making { .. } | journal::Record::Begin { .. }
+                    journal::Record::Making { .. }
+                        | journal::Record::Part { .. }
+                        | journal::Record::Begin { .. }
                 )
             };
             records.retain(leftovers);
@@ -149,6 +159,8 @@ impl Record {
             _lock: lock,
             head,
             table,
+            making: HashSet::new(),
+            parts: BTreeMap::new(),
             journal,
         };
         Ok(Loaded {
@@ -223,14 +235,33 @@ impl Record {
 
     /// Says that files in the making may be in a directory from now on.
     pub(super) fn making(&mut self, dir: &[u8]) -> io::Result<()> {
-        self.add(&journal::Record::Making { dir: dir.to_vec() })
+        if !self.making.contains(dir) {
+            self.add(&journal::Record::Making { dir: dir.to_vec() })?;
+            self.making.insert(dir.to_vec());
+        }
+        Ok(())
     }
 
-    /// Writes the manifest anew and empties the journal.
+    /// Says that a large file is in the making which may be gone on with.
+    pub(super) fn part(&mut self, path: &RelPath, part: &Part) -> io::Result<()> {
+        if self.parts.get(path) != Some(part) {
+            self.add(&part_record(path, part))?;
+            self.parts.insert(path.clone(), part.clone());
+        }
+        Ok(())
+    }
+
+    /// Writes the manifest anew and begins the journal anew with what is in the making.
     pub(super) fn compact(&mut self) -> io::Result<()> {
         let path = self.dir.file("manifest");
         manifest::write(&path, &self.head, &self.table).map_err(|error| at("writing", &path, &error))?;
-        self.journal.clear()
+        let making = self.making.iter().cloned();
+        let making = making.map(|dir| journal::Record::Making { dir });
+        let parts = self.parts.iter().map(|(path, part)| part_record(path, part));
+        let path = self.dir.path();
+        self.journal
+            .restart(&making.chain(parts).collect::<Vec<_>>())
+            .map_err(|error| at("beginning the journal anew in", path, &error))
     }
 
     fn add(&mut self, record: &journal::Record) -> io::Result<()> {
@@ -238,6 +269,14 @@ impl Record {
         self.journal
             .add(record)
             .map_err(|error| at("writing the journal in", path, &error))
+    }
+}
+
+fn part_record(path: &RelPath, part: &Part) -> journal::Record {
+    journal::Record::Part {
+        path: path.clone(),
+        name: part.name.clone(),
+        ino: part.ino,
     }
 }
 
@@ -288,6 +327,10 @@ pub(super) fn replay(head: &mut Head, table: &mut Table<Far>, records: Vec<journ
             }
             journal::Record::Durable { generation } => head.durable = head.durable.max(generation),
             journal::Record::Making { dir } => replayed.making.push(dir),
+            journal::Record::Part { path, name, ino } => {
+                replayed.making.push(path.parent().unwrap_or_default().to_vec());
+                replayed.parts.insert(path, Part { name, ino });
+            }
         }
     }
     replayed.pending.extend(begun);

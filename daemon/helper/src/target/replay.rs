@@ -16,8 +16,12 @@ use super::{
 };
 
 impl Target {
-    /// Brings the record in line with what is there after what the journal says.
-    pub(super) fn make_up(&mut self, replayed: Replayed) -> io::Result<()> {
+    /// Brings the record in line with what is there after what the journal says. Gives why files in the making are left that
+    /// are not kept.
+    ///
+    /// # Errors
+    /// When the system refuses, or nobody waits any more (`Interrupted`).
+    pub(super) fn make_up(&mut self, replayed: Replayed) -> io::Result<Option<Errno>> {
         let mut touched: HashSet<Vec<u8>> = replayed.making.into_iter().collect();
         touched.insert(Vec::new());
         for (generation, changes) in replayed.pending {
@@ -28,14 +32,33 @@ impl Target {
             }
         }
         self.dirs.clear();
+        self.keep_parts(replayed.parts);
+        let mut left = None;
         for dir in touched {
             self.give_back_modes(&dir);
-            if let Err(errno) = self.names.sweep(&self.root, &dir) {
+            let mut swept = self.sweep(&dir);
+            if matches!(swept, Err(Errno::ACCESS | Errno::PERM)) && self.relax(&dir) {
+                swept = self.sweep(&dir);
+                self.restore(b"");
+                self.dirs.clear();
+            }
+            if let Err(errno) = swept {
                 let dir = String::from_utf8_lossy(&dir).into_owned();
                 tracing::warn!(target = ?self.path, dir, %errno, "files in the making cannot be removed");
+                left = Some(errno);
             }
         }
-        Ok(())
+        Ok(left)
+    }
+
+    /// Removes files in the making from a directory, but for parts that are kept.
+    fn sweep(&self, dir: &[u8]) -> Result<(), Errno> {
+        let kept = self
+            .kept
+            .iter()
+            .filter(|(path, _)| path.parent().unwrap_or_default() == dir);
+        let kept: Vec<_> = kept.map(|(_, kept)| &kept.part.name[..]).collect();
+        self.names.sweep(&self.root, dir, &kept)
     }
 
     /// Notes what became of an announced change.

@@ -59,8 +59,8 @@ impl Names {
         Ok((name, fd.into()))
     }
 
-    /// Removes what was left in a directory below the root.
-    pub(super) fn sweep(&self, root: impl AsFd, path: &[u8]) -> Result<(), Errno> {
+    /// Removes what was left in a directory below the root, but for what is kept.
+    pub(super) fn sweep(&self, root: impl AsFd, path: &[u8], kept: &[&[u8]]) -> Result<(), Errno> {
         let dir = match open_beneath(root, path, OFlags::RDONLY | OFlags::DIRECTORY) {
             // Whatever was there is gone with it.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
@@ -72,7 +72,7 @@ impl Names {
         while let Some(entry) = reader.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
-            if self.has(name) {
+            if self.has(name) && !kept.contains(&name) {
                 left.push(name.to_vec());
             }
         }

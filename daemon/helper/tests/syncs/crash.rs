@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use outlast_client::helper_v1::{SyncBegin, SyncOpen, sync_piece, sync_target_request::Event};
+use outlast_client::helper_v1::{SyncAsk, SyncBegin, SyncOpen, sync_piece, sync_target_request::Event};
 use outlast_testkit::Random;
 use outlast_tree::{Far, Kind, Table};
 use tokio::time::sleep;
@@ -23,6 +23,9 @@ use crate::bed::{Batch, Bed, HELPER, MTIME, Process, Stream, all, mtime_ns, serv
 /// Directories that stay, those that come and go, and files in each.
 const DIRS: [&str; 5] = ["d0", "d1", "d1/deep", "gone0", "gone1"];
 const FILES: u64 = 6;
+
+/// Versions that are long enough for a part of them to be kept, for files that arrive in pieces.
+const LARGE: u64 = 50;
 
 /// What there is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,7 +40,10 @@ enum Thing {
 
 fn content(path: &str, version: u64) -> Vec<u8> {
     let mut random = Random::new(version);
-    let length = [0, 10, 5_000, 40_000, 300_000][random.between(0, 5) as usize];
+    let length = match version {
+        version if version.is_multiple_of(LARGE) => 900_000,
+        _ => [0, 10, 5_000, 40_000, 300_000][random.between(0, 5) as usize],
+    };
     let mut content = format!("{path} {version}\n").into_bytes();
     let head = content.len();
     content.resize(head + length, 0);
@@ -133,6 +139,8 @@ impl World {
                 }
                 10 => {
                     self.large += 1;
+                    let version = version.next_multiple_of(LARGE);
+                    self.versions = version;
                     let (number, bytes) = (self.large, content(&path, version));
                     pieces.extend(large(number, &path, &bytes));
                     self.was_asked(&path, Thing::File(version));
@@ -222,6 +230,7 @@ fn large(number: u64, path: &str, bytes: &[u8]) -> Vec<Event> {
     let begin = SyncBegin {
         path: Bytes::copy_from_slice(path.as_bytes()),
         base: None,
+        part: false,
     };
     let parts = bytes
         .chunks(50_000)
@@ -275,15 +284,27 @@ async fn whatever_moment_a_helper_is_killed_at_all_is_whole() {
     world.was_asked("d1", Thing::Dir);
     world.was_asked("d1/deep", Thing::Dir);
     first.kill();
-    let mut unfinished = 0;
+    let (mut unfinished, mut parts) = (0, 0);
     for kill in 0..kills {
         let mut process = start(&bed);
-        let mut stream = Stream::open(&process.client, bed.wanted()).await.unwrap();
-        assert!(
-            bed.leftovers().is_empty(),
-            "after kill {kill}: {:?}",
-            bed.leftovers()
-        );
+        let wanted = SyncOpen {
+            keep: random.one_in(2),
+            ..bed.wanted()
+        };
+        let mut stream = Stream::open(&process.client, wanted).await.unwrap();
+        let left = bed.leftovers();
+        let told = &stream.opened.parts;
+        assert_eq!(left.len(), told.len(), "after kill {kill}: {left:?}, {told:?}");
+        parts += told.len();
+        for part in told {
+            let ask = SyncAsk {
+                path: part.path.clone(),
+                drop: true,
+            };
+            stream.piece(0, sync_piece::Event::Ask(ask)).await;
+        }
+        let made = stream.settle(false).await;
+        assert!(made.altered.is_empty() && bed.leftovers().is_empty());
         assert_eq!(stream.opened.altered, 0, "after kill {kill}");
         world.check(&bed.target(), stream.record.as_ref().unwrap());
         let after: Vec<_> = foreign.iter().map(|path| seen(path)).collect();
@@ -316,7 +337,8 @@ async fn whatever_moment_a_helper_is_killed_at_all_is_whole() {
         }
         unfinished += u64::from(done < sent);
     }
-    println!("{kills} kills, {unfinished} of them with work under way");
+    println!("{kills} kills, {unfinished} of them with work under way; {parts} parts were kept");
+    assert!(parts > 0 || kills < 200, "nothing was ever kept");
     let stream = bed.open().await;
     world.check(&bed.target(), stream.record.as_ref().unwrap());
     assert!(bed.leftovers().is_empty());

@@ -56,6 +56,7 @@ async fn a_directory_that_became_a_link_leads_nowhere() {
     let begin = SyncBegin {
         path: Bytes::from_static(b"d/large"),
         base: None,
+        part: false,
     };
     stream.piece(1, sync_piece::Event::Begin(begin)).await;
     stream

@@ -61,6 +61,7 @@ async fn a_full_disk_costs_what_does_not_fit_and_nothing_else() {
     let begin = SyncBegin {
         path: Bytes::from_static(b"d/pieces"),
         base: None,
+        part: false,
     };
     stream.piece(1, sync_piece::Event::Begin(begin)).await;
     for _ in 0..4 {
@@ -235,6 +236,7 @@ async fn directories_of_ours_that_deny_writing_are_opened_for_the_moment() {
     let begin = SyncBegin {
         path: Bytes::from_static(b"shut/read/large"),
         base: None,
+        part: false,
     };
     stream.piece(1, sync_piece::Event::Begin(begin)).await;
     stream

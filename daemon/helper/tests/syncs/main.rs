@@ -15,5 +15,6 @@ mod disk;
 mod escapes;
 mod limits;
 mod opening;
+mod parts;
 mod pieces;
 mod root;

@@ -624,6 +624,7 @@ async fn a_forgotten_sync_leaves_what_it_wrote_and_nothing_else() {
     let begin = outlast_client::helper_v1::SyncBegin {
         path: Bytes::from_static(b"d/large"),
         base: None,
+        part: false,
     };
     stream.piece(1, sync_piece::Event::Begin(begin)).await;
     stream.settle(true).await;

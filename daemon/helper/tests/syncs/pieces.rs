@@ -16,6 +16,7 @@ fn begin(path: &str, base: Option<&str>) -> Event {
     Event::Begin(SyncBegin {
         path: Bytes::copy_from_slice(path.as_bytes()),
         base: base.map(|base| Bytes::copy_from_slice(base.as_bytes())),
+        part: false,
     })
 }
 

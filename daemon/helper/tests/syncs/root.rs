@@ -66,6 +66,7 @@ async fn what_root_makes_at_somebodys_belongs_to_them() {
     let begin = SyncBegin {
         path: Bytes::from_static(b"large"),
         base: None,
+        part: false,
     };
     stream.piece(1, sync_piece::Event::Begin(begin)).await;
     stream

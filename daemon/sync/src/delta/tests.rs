@@ -48,7 +48,7 @@ fn compare(
     stop: &AtomicBool,
 ) -> io::Result<Delta> {
     let mut segments = Vec::new();
-    let (hash, signature) = super::compare(file, length, old, threads, stop, |segment| {
+    let (hash, signature) = super::compare(file, length, old, &[], threads, stop, |segment| {
         segments.push(segment);
         io::Result::Ok(())
     })?;
@@ -79,13 +79,13 @@ fn sent(old: &[u8], new: &[u8], threads: usize) -> u64 {
                 made.extend(part(new, from, length));
                 data += length;
             }
+            Segment::Stay { .. } => panic!("nothing is kept"),
         }
     }
     assert!(made == new, "{:?}", delta.segments);
     let mut begin = 0;
     for pair in delta.segments.windows(2) {
-        let (Segment::Copy { length, .. } | Segment::Data { length, .. }) = pair[0];
-        begin += length;
+        begin += pair[0].length();
         if begin.is_multiple_of((WINDOW * BLOCK) as u64) {
             continue;
         }
@@ -312,5 +312,56 @@ fn a_file_that_became_shorter_and_a_stop_are_errors() {
             result.expect_err("it was stopped").kind(),
             io::ErrorKind::Interrupted
         );
+    }
+}
+
+/// What a part that is kept and an old file have of a new one is not sent, whatever else is in them.
+#[test]
+fn what_is_kept_stays() {
+    let new = noise(70 * BLOCK + 99, 1);
+    // Of the part the middle is wrong, and its end is no whole block.
+    let mut kept = new[..40 * BLOCK + 5].to_vec();
+    kept[10 * BLOCK + 3] ^= 1;
+    kept[11 * BLOCK] ^= 1;
+    // The old file has some of it in place, some elsewhere, and some not.
+    let mut old = noise(70 * BLOCK, 2);
+    old[5 * BLOCK..12 * BLOCK].copy_from_slice(&new[5 * BLOCK..12 * BLOCK]);
+    old[50 * BLOCK..55 * BLOCK].copy_from_slice(&new[60 * BLOCK + 7..65 * BLOCK + 7]);
+    let values = kept.chunks_exact(BLOCK).zip(0..);
+    let values: Vec<_> = values
+        .map(|(block, index)| blocks::of_block(index, block))
+        .collect();
+    for old in [&old[..], &[]] {
+        let (mut made, mut data, mut stays) = (Vec::<u8>::new(), 0, [0, 0]);
+        let signature = Signature::of(old);
+        let length = new.len() as u64;
+        let compared = super::compare(&file(&new), length, &signature, &values, 2, &go(), |segment| {
+            let at = made.len();
+            match segment {
+                Segment::Copy { from, length } => made.extend(&old[from as usize..][..length as usize]),
+                Segment::Stay { length, is_old } => {
+                    assert!(at.is_multiple_of(BLOCK) && length.is_multiple_of(STEP));
+                    made.extend(&kept[at..][..length as usize]);
+                    stays[usize::from(is_old)] += length / STEP;
+                }
+                Segment::Data { from, length } => {
+                    assert_eq!(from, at as u64);
+                    made.extend(&new[at..][..length as usize]);
+                    data += length;
+                }
+            }
+            io::Result::Ok(())
+        });
+        let (hash, signature) = compared.expect("it can be read");
+        assert_eq!(
+            (hash, signature),
+            (*blake3::hash(&new).as_bytes(), Signature::of(&new))
+        );
+        assert!(made == new);
+        if old.is_empty() {
+            assert_eq!((data, stays), (32 * STEP + 99, [38, 0]));
+        } else {
+            assert_eq!((data, stays), (25 * STEP + 99, [33, 5]));
+        }
     }
 }

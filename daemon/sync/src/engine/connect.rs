@@ -88,6 +88,7 @@ impl Engine {
             here: self.here,
             occupied: self.occupied,
             reread: self.reread,
+            keep: true,
             mode: self.source_mode().await,
             all: self.way.all().await,
         };
@@ -160,6 +161,7 @@ impl Engine {
             }
         };
         self.view.target = Some(opened.target);
+        self.lane.keeps(opened.parts);
         (self.here, self.reread, self.load) = (false, false, Load::Little);
         if let Some(copy) = opened.copy {
             // What was found was compared with another one.

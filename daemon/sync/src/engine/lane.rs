@@ -2,10 +2,11 @@
 //!
 //! A file is in it from when a look found it until its last message is handed over. What later looks see of it counts: one
 //! that has gone is not sent any more, and one that changed is begun anew, after a rest and not for ever. Its pieces go when
-//! nothing else is to go. Where the stream ends all of it is forgotten; the first look of the next one finds it again.
+//! nothing else is to go. Where the stream ends all of it is forgotten; the first look of the next one finds it again. The host
+//! keeps what it has of it till then: what is not to be sent any more is dropped there as soon as a look has seen that.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -13,10 +14,10 @@ use std::{
     time::Duration,
 };
 
-use outlast_client::helper_v1::{SyncTargetRequest, sync_target_request::Event};
-use outlast_tree::{Kind, RelPath};
+use outlast_client::helper_v1::{SyncHeld, SyncTargetRequest, sync_target_request::Event};
+use outlast_tree::{Hash, Kind, RelPath};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::{JoinHandle, spawn_blocking},
     time::Instant,
 };
@@ -56,6 +57,10 @@ pub(super) struct Lane {
     pub(super) limit: Limit,
     /// Those that changed too often.
     given_up: Vec<RelPath>,
+    /// Those of which the host may keep a part, from before it was opened or from before they changed.
+    kept: HashSet<RelPath>,
+    /// Of those, what is not to be sent any more.
+    unwanted: Vec<RelPath>,
     tickets: u64,
     /// What the newest look was made on. One for all of them: it holds a directory open.
     ground: Option<(Arc<Root>, Arc<Index>)>,
@@ -84,6 +89,8 @@ struct Running {
     /// Its last message was handed over.
     is_over: bool,
     produced: mpsc::Receiver<Produced>,
+    /// Values of what the host kept of it, as far as they came, and where they go.
+    held: Option<(Vec<Hash>, oneshot::Sender<Vec<Hash>>)>,
     thread: JoinHandle<()>,
     stop: Arc<AtomicBool>,
 }
@@ -107,6 +114,8 @@ impl Lane {
             window: Window::default(),
             limit: Limit::new(limit),
             given_up: Vec::new(),
+            kept: HashSet::new(),
+            unwanted: Vec::new(),
             tickets: 0,
             ground: None,
         }
@@ -185,7 +194,7 @@ impl Lane {
                 Some(true) => {}
                 Some(false) => self.change(counter),
                 None if was_looked_at(&running.item.put.path) => {
-                    if let Some(item) = self.stop(counter) {
+                    if let Some(item) = self.stop(counter, true) {
                         gone.push(item.put.seen.key.size);
                     }
                 }
@@ -199,6 +208,53 @@ impl Lane {
             counter.add(1, put.seen.key.size);
             self.add(put);
         }
+    }
+
+    /// The host kept parts for these paths.
+    pub(super) fn keeps(&mut self, paths: Vec<RelPath>) {
+        self.kept = paths.into_iter().collect();
+    }
+
+    /// Lets go of what the host kept for paths that are not in it and are not to be sent otherwise.
+    pub(super) fn let_go(&mut self, is_done_with: impl Fn(&RelPath) -> bool) {
+        let mut kept = std::mem::take(&mut self.kept);
+        let is_unwanted = |path: &RelPath| !self.has(path) && is_done_with(path);
+        let unwanted: Vec<_> = kept.extract_if(is_unwanted).collect();
+        self.unwanted.extend(unwanted);
+        self.kept = kept;
+    }
+
+    /// Takes one that the host kept and that is not to be sent any more, once it was told to keep no more of it.
+    pub(super) fn unwanted(&mut self) -> Option<RelPath> {
+        if self.is_to_take_back() {
+            return None;
+        }
+        self.unwanted.pop()
+    }
+
+    /// The host told what it kept of the one that is being sent. False: not as it should.
+    pub(super) fn held(&mut self, told: &SyncHeld) -> bool {
+        let running = self.running.as_mut();
+        let Some(running) = running.filter(|running| running.number == told.number) else {
+            // It was asked for another one, which is not sent any more.
+            return true;
+        };
+        let Some((mut values, to)) = running.held.take() else {
+            // It has become shorter than what was kept of it.
+            return true;
+        };
+        let (told_values, []) = told.values.as_chunks::<{ size_of::<Hash>() }>() else {
+            return false;
+        };
+        values.extend_from_slice(told_values);
+        let blocks = running.item.put.seen.key.size / outlast_tree::blocks::BLOCK as u64;
+        if told.more && values.len() as u64 <= blocks {
+            running.held = Some((values, to));
+        } else {
+            // Who does not wait any more does not need it.
+            let _gone = to.send(values);
+        }
+        true
     }
 
     /// One that is counted already is to be sent.
@@ -217,7 +273,7 @@ impl Lane {
         let Some(took) = self.running.as_ref().map(|running| running.began.elapsed()) else {
             return;
         };
-        let Some(mut item) = self.stop(counter) else {
+        let Some(mut item) = self.stop(counter, false) else {
             return;
         };
         item.changes += 1;
@@ -236,13 +292,20 @@ impl Lane {
         std::mem::take(&mut self.given_up)
     }
 
-    /// Ends what is being sent.
-    fn stop(&mut self, counter: &mut Counter) -> Option<Item> {
+    /// Ends what is being sent. `drop`: for good; else the host keeps what it has of it.
+    fn stop(&mut self, counter: &mut Counter, drop: bool) -> Option<Item> {
         let running = self.running.take()?;
         running.stop.store(true, Ordering::Relaxed);
         counter.undo(running.done);
         if running.is_begun {
-            self.next = Some((large::take_back(running.number), 0));
+            self.next = Some((large::take_back(running.number, drop), 0));
+            let path = running.item.put.path.clone();
+            if drop {
+                // Its thread may have seen that it changed, and have had it kept.
+                self.unwanted.push(path);
+            } else {
+                self.kept.insert(path);
+            }
         }
         Some(running.item)
     }
@@ -261,7 +324,12 @@ impl Lane {
             running.done += bytes;
             running.is_begun = true;
         }
-        self.next = Some((request, sent.max(bytes / COPIED)));
+        // What is there already takes the host no time.
+        let weight = match large::stays(&request) {
+            true => 0,
+            false => sent.max(bytes / COPIED),
+        };
+        self.next = Some((request, weight));
     }
 
     /// Whether a piece is to be sent.
@@ -287,6 +355,10 @@ impl Lane {
 
     /// The last message about a path was handed over. Gives how many bytes of it were counted before.
     pub(super) fn over(&mut self, path: &RelPath) -> u64 {
+        if self.kept.remove(path) {
+            // Where it was gone on with, there is nothing to be dropped.
+            self.unwanted.push(path.clone());
+        }
         match &mut self.running {
             Some(running) if running.item.put.path == *path => {
                 running.is_over = true;
@@ -305,11 +377,13 @@ impl Lane {
     pub(super) async fn end(&mut self) {
         self.waiting.clear();
         self.given_up.clear();
+        self.kept.clear();
+        self.unwanted.clear();
         self.ground = None;
         (self.next, self.window) = (None, Window::default());
         if let Some(running) = self.running.take() {
             running.stop.store(true, Ordering::Relaxed);
-            drop(running.produced);
+            drop((running.produced, running.held));
             // Whatever it was at, nothing comes of it.
             let _ended = running.thread.await;
         }
@@ -338,10 +412,12 @@ impl Engine {
         self.number += 1;
         let (out, produced) = mpsc::channel(PIECES);
         let stop = Arc::new(AtomicBool::new(false));
+        let (told, held) = lane.kept.contains(path).then(oneshot::channel).unzip();
         let large = Large {
             root,
             put: item.put.clone(),
             signature,
+            held,
             index,
             forced: self.forced.contains_key(path),
             replace: self.replace || self.adopted.iter().any(|top| is_at_or_below(path, top)),
@@ -360,6 +436,7 @@ impl Engine {
             is_begun: false,
             is_over: false,
             produced,
+            held: told.map(|told| (Vec::new(), told)),
             thread: spawn_blocking(move || large::send(large)),
             stop,
         });

@@ -1,16 +1,19 @@
 //! One large file, sent for itself: in pieces, or only what is new of it. It is read on a thread that may wait for a disk.
 //!
-//! It knows nothing of what becomes of it. Where the file changes meanwhile, what was sent is taken back.
+//! It knows nothing of what becomes of it. Where the file changes meanwhile, what was sent is taken back. The host keeps that,
+//! as it keeps what came before a stream ended; such a part is compared block by block, and what is right of it is not sent
+//! once more.
 
 use std::{fs::File, io, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 use outlast_client::helper_v1::{
-    SyncBegin, SyncCopy, SyncPacked, SyncPiece, SyncTargetRequest, sync_op, sync_piece,
+    SyncAsk, SyncBegin, SyncCopy, SyncPacked, SyncPiece, SyncTargetRequest, sync_op, sync_piece,
     sync_target_request::Event,
 };
-use outlast_tree::{Entry, Hash, Kind};
+use outlast_tree::{Entry, Hash, Kind, RelPath};
 use rustix::event::{Timespec, poll};
+use tokio::sync::oneshot;
 
 use super::{
     message,
@@ -41,6 +44,8 @@ pub(crate) struct Large {
     pub(crate) put: Put,
     /// Values of the blocks of what the host has there.
     pub(crate) signature: Option<Signature>,
+    /// Where values of the blocks of a part come that the host kept, once it was asked.
+    pub(crate) held: Option<oneshot::Receiver<Vec<Hash>>>,
     pub(crate) index: Arc<Index>,
     /// Its content is sent whatever the host is thought to have.
     pub(crate) forced: bool,
@@ -119,7 +124,7 @@ impl Sender {
             // Shorter than it was.
             Err(Broken::Read(error)) if error.kind() == io::ErrorKind::UnexpectedEof => self.changed(),
             Err(Broken::Read(error)) => {
-                self.take_back()?;
+                self.take_back(true)?;
                 self.leave(Some(read::unreadable(&self.large.put.path, &error)))
             }
         }
@@ -165,7 +170,8 @@ impl Sender {
     }
 
     fn changed(&mut self) -> Result<(), Stopped> {
-        self.take_back()?;
+        // Most of it may be as it was.
+        self.take_back(false)?;
         self.large.outlet.say(Produced::Changed)
     }
 
@@ -175,8 +181,10 @@ impl Sender {
         let old = self.large.put.old.as_ref();
         let old_length = old.filter(|old| old.kind == Kind::File).map(|old| old.size);
         if !self.large.forced {
-            if let (Some(old_length), Some(signature)) = (old_length, self.large.signature.take()) {
-                return self.changes(file, length, old_length, &signature);
+            let signature = self.large.signature.take().filter(|_| old_length.is_some());
+            let kept = self.kept()?;
+            if signature.is_some() || !kept.is_empty() {
+                return self.changes(file, length, old_length, signature.as_ref(), &kept);
             }
             if self.large.index.may_have(length) || old_length == Some(length) {
                 let (hash, signature) = delta::sign(file, length, READERS, &self.large.outlet.stop)?;
@@ -185,7 +193,7 @@ impl Sender {
                 }
             }
         }
-        self.begin(None)?;
+        self.begin(None, false)?;
         let mut signer = delta::Signer::new();
         self.data(file, 0, length, |bytes| signer.update(bytes))?;
         let (hash, signature) = signer.finish();
@@ -202,45 +210,71 @@ impl Sender {
         sync_op::Content::Arrived(self.large.number)
     }
 
-    /// Sends what is new of it, where the host has another content, while the rest of it is read.
+    /// Values of the blocks of the part that the host kept, if it did.
+    fn kept(&mut self) -> Result<Vec<Hash>, Stopped> {
+        let Some(held) = self.large.held.take() else {
+            return Ok(Vec::new());
+        };
+        let Large { put, number, .. } = &self.large;
+        let request = ask(*number, &put.path, false);
+        self.large.outlet.say(Produced::Piece {
+            request,
+            bytes: 0,
+            sent: 0,
+        })?;
+        // Nobody says it where nobody wants this any more.
+        held.blocking_recv().map_err(|_gone| Stopped)
+    }
+
+    /// Sends what is new of it, where the host has another content or a part of it, while the rest of it is read.
     fn changes(
         &mut self,
         file: &File,
         length: u64,
-        old_length: u64,
-        old: &Signature,
+        old_length: Option<u64>,
+        old: Option<&Signature>,
+        kept: &[Hash],
     ) -> Result<Sent, Broken> {
         let stop = Arc::clone(&self.large.outlet.stop);
         // Where it may be just as here, or another file may have all of it, nothing is sent before that is known.
-        let is_certain = length != old_length;
-        let may_be_elsewhere = self.large.index.may_have(length);
+        let is_certain = old_length != Some(length);
+        let may_be_elsewhere = self.large.index.may_have(length) || (old.is_none() && !is_certain);
+        let nothing = Signature::default();
         let mut held = Vec::new();
         let mut at = 0;
-        let (hash, signature) = delta::compare(file, length, old, READERS, &stop, |segment| {
-            let (is_new, length) = match segment {
-                Segment::Copy { from, length } => (from != at, length),
-                Segment::Data { length, .. } => (true, length),
+        let signature = old.unwrap_or(&nothing);
+        let (hash, signature) = delta::compare(file, length, signature, kept, READERS, &stop, |segment| {
+            let is_new = match segment {
+                Segment::Copy { from, .. } => from != at,
+                Segment::Stay { is_old, .. } => !is_old,
+                Segment::Data { .. } => true,
             };
-            at += length;
+            at += segment.length();
             held.push(segment);
             if !self.is_begun && (may_be_elsewhere || !(is_new || is_certain)) {
                 return Ok(());
             }
-            self.segments(file, old, &mut held)
+            self.segments(file, old, kept, &mut held)
         })?;
         if !self.is_begun
             && let Some(place) = self.has(&hash)
         {
             return Ok((hash, signature, place));
         }
-        self.segments(file, old, &mut held)?;
+        self.segments(file, old, kept, &mut held)?;
         Ok((hash, signature, Some(self.arrived())))
     }
 
     /// Sends parts of the old file and what is new, and begins with it where that was not done.
-    fn segments(&mut self, file: &File, old: &Signature, segments: &mut Vec<Segment>) -> Result<(), Broken> {
+    fn segments(
+        &mut self,
+        file: &File,
+        old: Option<&Signature>,
+        kept: &[Hash],
+        segments: &mut Vec<Segment>,
+    ) -> Result<(), Broken> {
         if !self.is_begun {
-            self.begin(Some(old))?;
+            self.begin(old, !kept.is_empty())?;
         }
         for segment in segments.drain(..) {
             match segment {
@@ -253,6 +287,7 @@ impl Sender {
                         from += length;
                     }
                 }
+                Segment::Stay { length, .. } => self.piece(sync_piece::Event::Stay(length), length, 0)?,
                 Segment::Data { from, length } => self.data(file, from, length, |_| {})?,
             }
         }
@@ -273,12 +308,13 @@ impl Sender {
     }
 
     /// Begins. Its directory must be there.
-    fn begin(&mut self, base: Option<&Signature>) -> Result<(), Stopped> {
+    fn begin(&mut self, base: Option<&Signature>, part: bool) -> Result<(), Stopped> {
         self.is_begun = true;
         let path = Bytes::copy_from_slice(&self.large.put.path);
         let begin = SyncBegin {
             base: base.map(|_| path.clone()),
             path,
+            part,
         };
         self.piece(sync_piece::Event::Begin(begin), 0, 0)?;
         for values in base.map_or(&[][..], Signature::values).chunks(VALUES) {
@@ -310,10 +346,10 @@ impl Sender {
         self.large.outlet.say(Produced::Piece { request, bytes, sent })
     }
 
-    /// Takes back what was sent.
-    fn take_back(&mut self) -> Result<(), Stopped> {
+    /// Takes back what was sent. `drop`: for good.
+    fn take_back(&mut self, drop: bool) -> Result<(), Stopped> {
         if std::mem::take(&mut self.is_begun) {
-            let request = take_back(self.large.number);
+            let request = take_back(self.large.number, drop);
             return self.large.outlet.say(Produced::Piece {
                 request,
                 bytes: 0,
@@ -324,9 +360,26 @@ impl Sender {
     }
 }
 
-/// The message that takes back what was sent of a large file.
-pub(crate) fn take_back(number: u64) -> SyncTargetRequest {
-    piece(number, sync_piece::Event::Drop(true))
+/// The message that asks for what the host kept for a path, or drops it.
+pub(crate) fn ask(number: u64, path: &RelPath, drop: bool) -> SyncTargetRequest {
+    let path = Bytes::copy_from_slice(path);
+    piece(number, sync_piece::Event::Ask(SyncAsk { path, drop }))
+}
+
+/// The message that takes back what was sent of a large file. `drop`: for good; else the host keeps it for the path.
+pub(crate) fn take_back(number: u64, drop: bool) -> SyncTargetRequest {
+    piece(number, sync_piece::Event::Drop(drop))
+}
+
+/// Whether a message says that a part of a large file is there already.
+pub(crate) fn stays(request: &SyncTargetRequest) -> bool {
+    matches!(
+        &request.event,
+        Some(Event::Piece(SyncPiece {
+            event: Some(sync_piece::Event::Stay(_)),
+            ..
+        }))
+    )
 }
 
 fn piece(number: u64, event: sync_piece::Event) -> SyncTargetRequest {

@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Halt, State,
     copy::Copy,
-    lane,
+    lane, large,
     outlet::Outlet,
     produce::{self, Index, Job, Produced},
     read,
@@ -274,6 +274,9 @@ impl Engine {
         let scope = surveyed.scope;
         self.lane
             .looked(found, |path| has_seen(scope.as_ref(), path), &mut self.counter);
+        self.lane.let_go(|path| {
+            has_seen(scope.as_ref(), path) && !surveyed.plan.puts.iter().any(|put| put.path == *path)
+        });
         // What is not to be sent any more need not be sent again.
         self.forced
             .retain(|path, _| self.lane.has(path) || surveyed.plan.puts.iter().any(|put| put.path == *path));
@@ -354,7 +357,11 @@ impl Engine {
             }
             Produced::Piece { request, bytes, sent } => {
                 self.lane.limit.sent(sent, Instant::now());
-                self.counter.sent(bytes);
+                if large::stays(&request) {
+                    self.counter.was_there(bytes);
+                } else {
+                    self.counter.sent(bytes);
+                }
                 self.lane.piece(request, bytes, sent);
                 None
             }

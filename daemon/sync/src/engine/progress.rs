@@ -32,6 +32,14 @@ impl Counter {
         self.did(0, bytes);
     }
 
+    /// Bytes of a file that is not done yet turned out to be there. They say nothing of the rate.
+    pub(crate) fn was_there(&mut self, bytes: u64) {
+        self.did(0, bytes);
+        for (_, done) in &mut self.marks {
+            *done += bytes;
+        }
+    }
+
     /// Some of it is to be done once more.
     pub(crate) fn undo(&mut self, bytes: u64) {
         self.now.done_bytes = self.now.done_bytes.saturating_sub(bytes);
@@ -110,6 +118,10 @@ mod tests {
             }
         }
         assert_eq!(counter.left(), (0, 45_000));
+        counter.was_there(40_000);
+        let read = counter.read(begun + Duration::from_secs(10));
+        assert_eq!(read.expect("some is left").rate_bytes, 10_000);
+        assert_eq!(counter.left(), (0, 5_000));
         counter.clear();
         assert_eq!(counter.read(begun), None);
     }

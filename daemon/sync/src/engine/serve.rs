@@ -7,7 +7,7 @@ use outlast_tree::{Kind, RelPath};
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Command, State,
+    Command, State, large,
     pass::{Ended, Found, Looked, Pass},
     produce::Produced,
     refused,
@@ -102,8 +102,11 @@ impl Engine {
                 let answered = session.answered();
                 let can_settle =
                     session.settling.is_none() && self.forced.is_empty() && !self.lane.is_to_take_back();
-                // First, because a source that never rests has always something to be looked at.
-                if can_settle && self.flushes.are_to_settle(answered) {
+                // What is not wanted goes before anybody is told that all is there. Then this, because a source that never
+                // rests has always something to be looked at.
+                if let Some(path) = self.lane.unwanted() {
+                    next = Some(large::ask(0, &path, true));
+                } else if can_settle && self.flushes.are_to_settle(answered) {
                     let at = Clock::now();
                     session.settling = Some(at);
                     self.flushes.settling(answered, at);
@@ -198,6 +201,13 @@ impl Engine {
                     self.done(session, done, &mut again)?;
                     timers.quiet = Some(Instant::now() + QUIET);
                     self.unsaved = true;
+                }
+                Event::Said(Ok(Said::Held(held))) => {
+                    if !self.lane.held(&held) {
+                        return Err(tonic::Status::internal(
+                            "the helper tells what is no value of a block",
+                        ));
+                    }
                 }
                 Event::Said(Ok(Said::Took)) => self.lane.window.answered(Instant::now()),
                 Event::Said(Ok(Said::Settled(settled))) => {

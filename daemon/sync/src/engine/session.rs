@@ -6,8 +6,9 @@ use std::{
 };
 
 use outlast_client::helper_v1::{
-    SyncDone, SyncOpen, SyncPosition, SyncSettle, SyncSettled, SyncTargetRequest, SyncTargetResponse,
-    helper_service_client::HelperServiceClient, sync_target_request, sync_target_response::Event,
+    SyncDone, SyncHeld, SyncOpen, SyncPosition, SyncSettle, SyncSettled, SyncTargetRequest,
+    SyncTargetResponse, helper_service_client::HelperServiceClient, sync_target_request,
+    sync_target_response::Event,
 };
 use outlast_tree::{Entry, RelPath};
 use tokio::sync::mpsc;
@@ -54,6 +55,8 @@ pub(crate) enum Said {
     Done(SyncDone),
     Settled(SyncSettled),
     Took,
+    /// What the host kept of a large file.
+    Held(SyncHeld),
 }
 
 /// What a target was opened with.
@@ -61,6 +64,8 @@ pub(crate) enum Said {
 pub(crate) struct Opened {
     pub(crate) session: Session,
     pub(crate) target: Vec<u8>,
+    /// Large files of which the host kept a part.
+    pub(crate) parts: Vec<RelPath>,
     /// What the record holds. None: it is as the copy that the caller has.
     pub(crate) copy: Option<Copy>,
 }
@@ -116,6 +121,11 @@ pub(crate) async fn open(
             settling: None,
         },
         target: opened.target.to_vec(),
+        parts: opened
+            .parts
+            .iter()
+            .filter_map(|part| RelPath::new(&part.path).ok())
+            .collect(),
         copy,
     })
 }
@@ -127,6 +137,7 @@ impl Session {
             Some(Event::Done(done)) => Ok(Said::Done(done)),
             Some(Event::Settled(settled)) => Ok(Said::Settled(settled)),
             Some(Event::Took(_)) => Ok(Said::Took),
+            Some(Event::Held(held)) => Ok(Said::Held(held)),
             _ => Err(strange()),
         }
     }

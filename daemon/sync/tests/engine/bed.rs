@@ -23,6 +23,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, transport::Channel};
 
+use crate::line::Line;
+
 /// How long anything may take.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -81,6 +83,7 @@ impl Way for Local {
 pub struct Bed {
     dir: TempDir,
     helper: Arc<Helper>,
+    pub line: Arc<Line>,
     pub config: Config,
     wanted: Wanted,
     running: Option<Running>,
@@ -130,6 +133,7 @@ impl Bed {
         Self {
             dir,
             helper,
+            line: Line::new(),
             config,
             wanted: Wanted::default(),
             running: None,
@@ -156,7 +160,7 @@ impl Bed {
 
     pub fn start(&mut self) {
         assert!(self.running.is_none());
-        let client = outlast_transport::local(Arc::clone(&self.helper)).unwrap();
+        let client = self.line.client(&self.helper);
         let (inbox, commands) = mpsc::channel(8);
         let (shown, view) = watch::channel(View::default());
         let stop = CancellationToken::new();
@@ -193,6 +197,19 @@ impl Bed {
         lock
     }
 
+    /// The same, once whoever had it open has let go of it.
+    pub async fn lock_target_when_free(&self) -> fs::File {
+        let machine = outlast_helper::facts::machine_id();
+        let syncs = self.path().join("state/owner").join(machine).join("syncs");
+        let lock = fs::File::open(syncs.join(&self.config.id).join("lock")).unwrap();
+        let operation = rustix::fs::FlockOperation::NonBlockingLockExclusive;
+        self.wait_disk("the target to be free", || {
+            rustix::fs::flock(&lock, operation).is_ok()
+        })
+        .await;
+        lock
+    }
+
     /// Ends the engine in good order.
     pub async fn stop(&mut self) {
         let running = self.running.take().unwrap();
@@ -214,7 +231,10 @@ impl Bed {
     pub async fn try_flush(&self) -> Result<(), Refused> {
         let (reply, answer) = oneshot::channel();
         self.say(Command::Flush(reply)).await;
-        timeout(DEADLINE, answer).await.expect("a flush ends").unwrap()
+        match timeout(DEADLINE, answer).await {
+            Ok(answer) => answer.unwrap(),
+            Err(_elapsed) => panic!("a flush does not end: {:#?}", self.view()),
+        }
     }
 
     /// Has it go on if what it is halted for is not so any more.
@@ -253,7 +273,10 @@ impl Bed {
             }
         });
         if waited.await.is_err() {
-            panic!("{what}: still not so: {:#?}", self.view());
+            panic!(
+                "{what}: still not so: {:#?}",
+                self.running.as_ref().map(|_| self.view())
+            );
         }
     }
 

@@ -11,6 +11,8 @@ mod bed;
 mod copies;
 mod halts;
 mod large;
+mod line;
 mod opening;
+mod parts;
 mod returns;
 mod rules;

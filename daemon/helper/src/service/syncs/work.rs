@@ -1,13 +1,13 @@
 //! The thread that writes to one target: it takes what comes in order, makes it so and says what became of it. It ends
-//! between two messages when nobody wants it any more. Only bringing things to the disk is not done by it: while that
-//! goes on, changes are made and answered.
+//! between two messages when nobody wants it any more. Only bringing things to the disk and reading what is kept of a large
+//! file are not done by it: while these go on, changes are made and answered.
 
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
 use outlast_client::helper_v1::{
-    SyncBatch, SyncDone, SyncOpen, SyncOpened, SyncPiece, SyncPosition, SyncSettled, SyncTargetResponse,
-    SyncTook, sync_piece, sync_target_response,
+    SyncAsk, SyncBatch, SyncDone, SyncHeld, SyncOpen, SyncOpened, SyncPart, SyncPiece, SyncPosition,
+    SyncSettled, SyncTargetResponse, SyncTook, sync_piece, sync_target_response,
 };
 use outlast_tree::{Hash, RelPath};
 use tokio::{
@@ -15,7 +15,7 @@ use tokio::{
     sync::mpsc,
     task::{JoinError, JoinHandle},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
 use super::{
@@ -27,7 +27,7 @@ use crate::{
         Core,
         error::{broken, failed, usage},
     },
-    target::{Grounds, OnDisk, OpenError, Opening, Position, Target},
+    target::{Grounds, OnDisk, OpenError, Opening, PartRead, Position, Target},
 };
 
 /// Bytes of the record in one message, and of a piece of a large file at most.
@@ -52,11 +52,26 @@ type Syncing = JoinHandle<io::Result<OnDisk>>;
 /// What came of it.
 type Synced = Result<io::Result<OnDisk>, JoinError>;
 
+/// What is kept of a large file, being read. Whoever lets go of it ends that.
+struct Reading {
+    thread: JoinHandle<PartRead>,
+    _stop: DropGuard,
+}
+
+/// What goes on beside the thread.
+#[derive(Default)]
+struct Beside {
+    syncing: Option<Syncing>,
+    reading: Option<Reading>,
+}
+
 /// What there is to be done.
 enum Next {
     Event(Event),
     /// What was being brought to the disk is there, or will not be.
     Synced(Synced),
+    /// What is kept of a large file was read.
+    Read(Result<PartRead, JoinError>),
     /// Nothing more comes.
     End,
 }
@@ -93,6 +108,7 @@ impl Worker {
             here: open.here,
             occupied: open.occupied,
             reread: open.reread,
+            keep: open.keep,
             mode: open.mode,
             all: &open.all,
             stop: self.stop.clone(),
@@ -114,13 +130,21 @@ impl Worker {
         events: &mut mpsc::Receiver<Event>,
     ) -> Result<(), End> {
         self.tell_opened(target, open, altered)?;
-        let mut syncing = None;
+        let mut beside = Beside::default();
         loop {
-            let event = match self.next(events, &mut syncing)? {
+            let event = match self.next(events, &mut beside)? {
                 Next::Event(event) => event,
                 Next::Synced(synced) => {
-                    syncing = None;
+                    beside.syncing = None;
                     self.synced(target, synced)?;
+                    continue;
+                }
+                Next::Read(read) => {
+                    beside.reading = None;
+                    let read =
+                        read.map_err(|_panic| broken("reading what is kept of a large file ended early"))?;
+                    let (number, values) = target.note_part(read);
+                    self.tell_held(number, &values)?;
                     continue;
                 }
                 // Whoever does not stay to hear that it is on the disk is not kept by it.
@@ -128,15 +152,15 @@ impl Worker {
             };
             match event {
                 Event::Batch(batch) => self.batch(target, batch)?,
-                Event::Piece(piece) => self.piece(target, piece)?,
+                Event::Piece(piece) => self.piece(target, piece, &mut beside)?,
                 Event::Settle(settle) => {
                     // Nothing in their answers says which one is meant but their order.
-                    if let Some(before) = syncing.take() {
+                    if let Some(before) = beside.syncing.take() {
                         let synced = self.wait(before)?;
                         self.synced(target, synced)?;
                     }
                     if settle.to_disk {
-                        syncing = Some(self.to_disk(target)?);
+                        beside.syncing = Some(self.to_disk(target)?);
                     } else {
                         self.look(target)?;
                     }
@@ -159,6 +183,13 @@ impl Worker {
             target: convert::bytes_of(target.path()),
             record_bytes: record.as_ref().map(|record| record.len() as u64),
             altered,
+            parts: target
+                .parts()
+                .map(|(path, length)| SyncPart {
+                    path: Bytes::copy_from_slice(path),
+                    length,
+                })
+                .collect(),
         };
         self.say(sync_target_response::Event::Opened(opened))?;
         let mut left = record.unwrap_or_default();
@@ -229,7 +260,43 @@ impl Worker {
         }))
     }
 
-    fn piece(&self, target: &mut Target, piece: SyncPiece) -> Result<(), End> {
+    /// Tells what a part of a large file holds.
+    fn tell_held(&self, number: u64, values: &[Hash]) -> Result<(), End> {
+        let mut left = Bytes::copy_from_slice(values.as_flattened());
+        loop {
+            let values = left.split_to(left.len().min(PART));
+            let more = !left.is_empty();
+            self.say(sync_target_response::Event::Held(SyncHeld {
+                number,
+                values,
+                more,
+            }))?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Has what is kept of a large file read by another thread, or drops it.
+    fn ask(&self, target: &mut Target, number: u64, ask: &SyncAsk, beside: &mut Beside) -> Result<(), End> {
+        let path = RelPath::new(&ask.path).map_err(|bad| usage(format!("of a large file: {bad}")))?;
+        if ask.drop {
+            target.drop_part(&path);
+            return Ok(());
+        }
+        let Some(part) = target.ask_part(number, &path) else {
+            return self.tell_held(number, &[]);
+        };
+        let stop = self.stop.child_token();
+        let guard = stop.clone().drop_guard();
+        beside.reading = Some(Reading {
+            thread: self.runtime.spawn_blocking(move || part.run(&stop)),
+            _stop: guard,
+        });
+        Ok(())
+    }
+
+    fn piece(&self, target: &mut Target, piece: SyncPiece, beside: &mut Beside) -> Result<(), End> {
         let SyncPiece { number, event, tell } = piece;
         match event {
             Some(sync_piece::Event::Begin(begin)) => {
@@ -237,7 +304,7 @@ impl Worker {
                     RelPath::new(&begin.path).map_err(|bad| usage(format!("of a large file: {bad}")))?;
                 let base = begin.base.map(|base| RelPath::new(&base)).transpose();
                 let base = base.map_err(|bad| usage(format!("of a base: {bad}")))?;
-                let begun = target.begin_large(number, &path, base.as_ref());
+                let begun = target.begin_large(number, &path, base.as_ref(), begin.part);
                 begun.map_err(|error| failed(&error))?;
             }
             Some(sync_piece::Event::Data(bytes)) if bytes.len() <= PART => target.large_data(number, &bytes),
@@ -258,8 +325,11 @@ impl Worker {
                 target.large_values(number, values);
             }
             Some(sync_piece::Event::Copy(copy)) => target.large_copy(number, copy.from, copy.length),
+            Some(sync_piece::Event::Ask(ask)) => self.ask(target, number, &ask, beside)?,
+            Some(sync_piece::Event::Stay(length)) => target.large_stay(number, length),
             Some(sync_piece::Event::Drop(true)) => target.drop_large(number),
-            Some(sync_piece::Event::Drop(false)) | None => {
+            Some(sync_piece::Event::Drop(false)) => target.leave_large(number),
+            None => {
                 return Err(usage("a piece has to be something").into());
             }
         }
@@ -270,10 +340,17 @@ impl Worker {
     }
 
     /// Waits for what comes next.
-    fn next(&self, events: &mut mpsc::Receiver<Event>, syncing: &mut Option<Syncing>) -> Result<Next, Gone> {
+    fn next(&self, events: &mut mpsc::Receiver<Event>, beside: &mut Beside) -> Result<Next, Gone> {
+        let Beside { syncing, reading } = beside;
         let synced = async {
             match syncing {
                 Some(syncing) => syncing.await,
+                None => std::future::pending().await,
+            }
+        };
+        let read = async {
+            match reading {
+                Some(reading) => (&mut reading.thread).await,
                 None => std::future::pending().await,
             }
         };
@@ -282,6 +359,7 @@ impl Worker {
                 biased;
                 () = self.stop.cancelled() => Err(Gone),
                 synced = synced => Ok(Next::Synced(synced)),
+                read = read => Ok(Next::Read(read)),
                 event = events.recv() => Ok(event.map_or(Next::End, Next::Event)),
             }
         })
