@@ -542,6 +542,60 @@ async fn a_terminal_attaches_types_resizes_and_leaves() {
     assert!(refused.hint().contains("restart"), "{refused:?}");
 }
 
+/// Waits until the screen of a session is so wide, and its log is said to be from there on.
+async fn is_wide(sandbox: &Sandbox, client: &mut Client, session: &Session, columns: u32) {
+    let file = sandbox
+        .spool()
+        .unwrap()
+        .join("sessions")
+        .join(&session.id)
+        .join("widths");
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        let peek = PeekSessionRequest {
+            session: session.id.clone(),
+            ..PeekSessionRequest::default()
+        };
+        let screen = client.peek_session(peek).await.unwrap().into_inner();
+        let records = fs::read(&file).unwrap_or_default();
+        let noted = records.last_chunk().map(|last| u64::from_le_bytes(*last));
+        let (screen, noted) = (screen.size.map(|size| size.columns), noted);
+        if screen == Some(columns) && noted == Some(columns.into()) {
+            return;
+        }
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{columns}: {screen:?} {noted:?}"
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn of_two_terminals_the_one_that_was_used_last_counts() {
+    let sandbox = Sandbox::new();
+    let _daemon = ready(&sandbox);
+    let mut client = client(&sandbox).await;
+    create(&mut client, shell("web", "echo up; exec cat")).await;
+    let session = state(&mut client, "web", SessionState::Running).await;
+    let one = Terminal::open(&mut client, "web").await;
+    is_wide(&sandbox, &mut client, &session, 100).await;
+    let other = Terminal::open(&mut client, "web").await;
+    let size = TerminalSize {
+        columns: 70,
+        rows: 30,
+    };
+    other.say(Type::Resize(size)).await;
+    is_wide(&sandbox, &mut client, &session, 70).await;
+    one.say(Type::Input(b"x".to_vec().into())).await;
+    is_wide(&sandbox, &mut client, &session, 100).await;
+    other.say(Type::Input(b"y".to_vec().into())).await;
+    is_wide(&sandbox, &mut client, &session, 70).await;
+    other.say(Type::Detach(AttachDetach {})).await;
+    other.end().await;
+    is_wide(&sandbox, &mut client, &session, 100).await;
+}
+
 #[tokio::test]
 async fn an_attached_terminal_hears_of_a_lost_server_and_of_the_daemons_end() {
     let sandbox = Sandbox::new();

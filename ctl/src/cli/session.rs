@@ -128,10 +128,10 @@ for it (bracketed paste) is told that it is a paste and does not take the lines 
 Text with words that begin with a hyphen goes behind --: outlast session send NAME -- -y
 
 --wait prints what the session does then, as in `waiting: Delete it?`, `idle`, or `unknown`. A session that works is waited for
-until it rests: it reports that it waits, idles or failed, or nothing is written or known of it any more for half a second;
-for longer where it wrote but one line, or reports at other times. While its host is away it does not rest. What a shell was
-told to run works until it ends, also where it asks something without telling: give such a wait a --timeout. A shell that marks
-its prompts (OSC 133) is known to idle at once, any other one after a second.
+until it rests: it reports that it waits, idles or failed, it reads a line, or nothing is written or known of it any more for half
+a second; for longer where it wrote but one line, or reports at other times. While its host is away it does not rest. What a
+shell was told to run works until it ends or reads a line; where it asks for a key, or as another user, that is not known: give such
+a wait a --timeout. A shell that marks its prompts (OSC 133) is known to idle at once, any other one after a second.
 Exit codes are those of session wait: 1 when the program ended first, 124 when the timeout ran out.")]
 pub struct SessionSend {
     /// Name, id, or the unique beginning of an id

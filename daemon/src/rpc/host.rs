@@ -250,6 +250,17 @@ pub fn unknown_host(name: &str) -> Failure {
     error.with_hint("outlast host list").about(name).into()
 }
 
+/// What somebody hears who is attached to a session of a host that is removed.
+#[must_use]
+pub fn removed(name: &str) -> Error {
+    Error::new(
+        ErrorKind::NotFound,
+        format!("host {name} was removed; the session goes on there"),
+    )
+    .with_hint(format!("outlast host add {name} ADDRESS brings it back"))
+    .about(name)
+}
+
 /// The error for a host that cannot be called now.
 #[must_use]
 pub fn not_connected(name: &str, view: &HostView) -> Error {

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{Sessions, View, driver::COPY_WITHIN};
+use super::{Sessions, View, driver::COPY_WITHIN, sizes::User};
 use crate::{
     hosts::{Host, LOCAL, Link},
     notify::Listener,
@@ -213,6 +213,7 @@ async fn attached(
         }
         Err(status) => return Err(failure(status).into_status()),
     };
+    let user = sessions.user(session, start);
     let mut left = false;
     let mut over = false;
     // The first answer says that it stands.
@@ -221,7 +222,7 @@ async fn attached(
     let ended = long_ended(sessions, session);
     tokio::pin!(ended);
     // Input has a task's worth of its own: output must flow while the helper takes no input.
-    let feeding = feed(input, &down, start);
+    let feeding = feed(user, input, &down, start);
     tokio::pin!(feeding);
     loop {
         tokio::select! {
@@ -285,7 +286,7 @@ async fn returned(
     let mut told = None;
     loop {
         if host.is_removed() {
-            return Err(removed(host));
+            return Err(host::removed(host.name()).into_status());
         }
         let now = view.borrow_and_update().clone();
         let word = (
@@ -316,30 +317,27 @@ async fn returned(
     }
 }
 
-/// What somebody hears who is attached to a session of a host that is removed.
-fn removed(host: &Host) -> Status {
-    let name = host.name();
-    Error::new(
-        ErrorKind::NotFound,
-        format!("host {name} was removed; the session goes on there"),
-    )
-    .with_hint(format!("outlast host add {name} ADDRESS brings it back"))
-    .about(name)
-    .into_status()
-}
-
 /// Passes the client's input on and keeps the size for the next time. Returns when the client leaves, and only then.
 async fn feed(
+    mut user: Option<User>,
     input: &mut Streaming<AttachSessionRequest>,
     down: &mpsc::Sender<helper_v1::AttachSessionRequest>,
     start: &mut AttachStart,
 ) -> Result<(), Status> {
     while let Some(message) = input.message().await? {
         let event = match message.event {
-            Some(In::Input(bytes)) => Down::Input(bytes),
+            Some(In::Input(bytes)) => {
+                if let Some(user) = &user {
+                    user.used();
+                }
+                Down::Input(bytes)
+            }
             Some(In::Resize(to)) => {
                 let size = size(Some(to))?;
                 start.size = Some(size);
+                if let Some(user) = &mut user {
+                    user.resized(size);
+                }
                 Down::Size(size)
             }
             Some(In::Detach(_)) => return Ok(()),

@@ -1,28 +1,39 @@
 //! What was run in a session and what that printed, read from its log.
 //!
-//! Nothing is kept for it but where text was sent ([`sends`]). A shell that makes marks around its commands tells the rest;
-//! where it makes none, a command is what the terminal echoed of what was sent. What was not echoed, as passwords are not,
-//! stands nowhere.
+//! Nothing is kept for it but where text was sent and shown ([`sends`]), and how wide the terminal was ([`widths`]). A shell that
+//! makes marks around its commands tells the rest; where it makes none, a command is what the terminal showed of what was sent. What
+//! was not shown, as passwords are not, stands nowhere.
 //!
 //! The log is searched from its end in pieces, and only as far as a page needs: neither time nor memory grow with it.
 
 mod blocks;
+pub(super) mod echo;
+mod entry;
 mod marks;
+mod output;
 mod plain;
+mod records;
+mod search;
 pub(super) mod sends;
+mod statements;
+mod text;
+pub(super) mod widths;
 
-use std::io;
+use std::{cell::RefCell, io, ops::Range, rc::Rc};
 
 use outlast_client::v1::{Error, ErrorKind, HistoryEntry, HistoryKind};
 use outlast_helper::spool::{Dir, LogReader};
 use outlast_model::session::{Session, SessionState};
 
 use self::{
-    blocks::{Block, Event},
-    plain::Plain,
+    blocks::Event,
+    entry::Part,
+    search::{Limits, Search},
+    text::Text,
+    widths::Widths,
 };
 use super::Sessions;
-use crate::{logs, rpc::convert};
+use crate::logs;
 
 /// Entries of a page when nothing is said.
 const LIMIT: u32 = 100;
@@ -30,24 +41,14 @@ const LIMIT: u32 = 100;
 /// Most entries of a page.
 const LIMIT_MAX: u32 = 1000;
 
-/// Bytes searched in one piece.
-const PIECE: u64 = 1 << 20;
-
-/// Bytes searched for one page. Whoever wants more goes on from there.
-const SEARCH_MAX: u64 = 64 << 20;
-
-/// What marks and sends that are kept for one page take of memory before no more are looked for, bytes. A piece adds at most
-/// a few times its size: marks may carry commands of 64 KiB.
-const EVENTS_MAX: usize = 6 << 20;
-
-/// How far behind the page the end of its last command is looked for, bytes.
-const AHEAD: u64 = 1 << 20;
-
-/// Most text of an entry, bytes.
-const TEXT_MAX: usize = 64 << 10;
-
-/// Bytes of the log that the text of an entry is made of.
-const RAW_MAX: u64 = 256 << 10;
+/// Bounds of the search for a page.
+const LIMITS: Limits = Limits {
+    piece: 1 << 20,
+    search: 256 << 20,
+    ahead: 1 << 20,
+    events: 6 << 20,
+    more: 4,
+};
 
 /// Most text of a page, bytes: a message has its limits.
 const PAGE_MAX: usize = 2 << 20;
@@ -132,9 +133,11 @@ impl Sessions {
     /// # Errors
     /// When the log cannot be read.
     pub async fn history(&self, session: &Session, wanted: Wanted) -> Result<Found, Error> {
+        self.settle_echoes(session).await;
+        let columns = session.size.0;
         let found = async {
             let dir = self.spool_dir(session)?;
-            logs::blocking(move || read(&dir, wanted)).await
+            logs::blocking(move || read(&dir, columns, wanted)).await
         };
         let found = found.await;
         // A shell that has ended says so no more of what it ran.
@@ -152,271 +155,183 @@ impl Sessions {
     }
 }
 
-/// Reads a page. Blocks.
+/// The log of a session and what is known of it.
+struct Log {
+    dir: Dir,
+    widths: Widths,
+    sends: Vec<Event>,
+    limits: Limits,
+    /// What was typed at a prompt that was looked at last: many commands may come of it.
+    typed: RefCell<Option<(Range<u64>, Rc<Text>)>>,
+}
+
+/// Reads a page of a terminal that had so many columns at the beginning. Blocks.
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn read(dir: &Dir, wanted: Wanted) -> io::Result<Found> {
-    match wanted.page {
-        Page::Before(before) => read_before(dir, wanted, before),
-        Page::After(after) => read_after(dir, wanted, after),
-    }
+pub fn read(dir: &Dir, columns: u16, wanted: Wanted) -> io::Result<Found> {
+    Log::open(dir, columns, LIMITS)?.read(wanted)
 }
 
-fn read_before(dir: &Dir, wanted: Wanted, before: u64) -> io::Result<Found> {
-    let length = dir.log_len();
-    let before = before.min(length);
-    let end = before.saturating_add(AHEAD).min(length);
-    let sends = sends::read(dir)?;
-    let mut events = marks::find(dir, before, end, &sends)?;
-    let mut start = before;
-    let (parts, guess) = loop {
-        let from = start.saturating_sub(PIECE);
-        let mut earlier = marks::find(dir, from, start, &sends)?;
-        earlier.append(&mut events);
-        events = earlier;
-        start = from;
-        let parts = parts(&events, (start, end), wanted);
-        let mut parts: Vec<Part> = parts.into_iter().filter(|part| part.at < before).collect();
-        // It has another id where more is known, and the next page tells it. If that began no earlier it would never be told.
-        let first = parts.first().filter(|part| part.guessed).map(|part| part.at + 1);
-        let guess = first.filter(|behind| *behind < before);
-        if guess.is_some() {
-            parts.remove(0);
-        }
-        let searched = before - start;
-        if start == 0 || parts.len() > wanted.limit || searched >= SEARCH_MAX || sizes(&events) >= EVENTS_MAX
-        {
-            break (parts, guess);
-        }
-    };
-    let mut entries = Vec::new();
-    let (mut bytes, mut work) = (0, 0);
-    let mut oldest = None;
-    let mut left = parts.len();
-    for part in parts.iter().rev() {
-        if entries.len() >= wanted.limit || bytes >= PAGE_MAX || work >= WORK_MAX {
-            break;
-        }
-        let (entry, cells) = part.entry(dir, end == length)?;
-        bytes += entry.text.len();
-        work += cells;
-        oldest = Some(part.at);
-        entries.push(entry);
-        left -= 1;
+impl Log {
+    fn open(dir: &Dir, columns: u16, limits: Limits) -> io::Result<Self> {
+        Ok(Self {
+            dir: dir.clone(),
+            widths: Widths::read(dir, columns)?,
+            sends: sends::read(dir)?,
+            limits,
+            typed: RefCell::default(),
+        })
     }
-    entries.reverse();
-    // A page begins with a command, not with what came of one that is on the page before.
-    if (left > 0 || start > 0) && entries.len() > 1 && wanted.kind == HistoryKind::Unspecified {
-        let first = entries.first().map(HistoryEntry::kind);
-        if first == Some(HistoryKind::Output) {
-            entries.remove(0);
-            oldest = parts.get(left + 1).map(|part| part.at);
+
+    fn read(&self, wanted: Wanted) -> io::Result<Found> {
+        match wanted.page {
+            Page::Before(before) => self.read_before(wanted, before),
+            Page::After(after) => self.read_after(wanted, after),
         }
     }
-    let next = match oldest {
-        Some(oldest) if left > 0 => Some(oldest),
-        // Where the search ended there may be the middle of a command.
-        _ if start > 0 => Some(oldest.or(guess).unwrap_or(start)),
-        _ => None,
-    };
-    Ok(Found {
-        entries,
-        next: next.map(|next| next.to_string()),
-    })
-}
 
-fn read_after(dir: &Dir, wanted: Wanted, after: u64) -> io::Result<Found> {
-    let length = dir.log_len();
-    let after = after.min(length);
-    let sends = sends::read(dir)?;
-    // What stands before it tells what it is in.
-    let start = after.saturating_sub(PIECE);
-    let mut events = marks::find(dir, start, after, &sends)?;
-    let mut end = after;
-    let parts = loop {
-        let to = end.saturating_add(PIECE).min(length);
-        events.append(&mut marks::find(dir, end, to, &sends)?);
-        end = to;
-        let parts = parts(&events, (start, end), wanted);
-        // What begins at nobody knows where began before.
-        let is_new = |part: &Part| part.at > after && !part.guessed;
-        let parts: Vec<Part> = parts.into_iter().filter(is_new).collect();
-        let searched = end - after;
-        // One more, so that the last of the page has its end.
-        let enough = parts.len() > wanted.limit + 1;
-        if end == length || enough || searched >= SEARCH_MAX || sizes(&events) >= EVENTS_MAX {
-            break parts;
-        }
-    };
-    let mut entries = Vec::new();
-    let (mut bytes, mut work) = (0, 0);
-    let mut newest = after;
-    for part in &parts {
-        if entries.len() >= wanted.limit || bytes >= PAGE_MAX || work >= WORK_MAX {
-            break;
-        }
-        let (entry, cells) = part.entry(dir, end == length)?;
-        bytes += entry.text.len();
-        work += cells;
-        newest = part.at;
-        entries.push(entry);
-    }
-    let next = if entries.len() < parts.len() {
-        Some(newest)
-    } else if end < length {
-        // What was searched holds no more; the last that begins in it is not asked for again.
-        Some(newest.max(end.saturating_sub(1)))
-    } else {
-        None
-    };
-    Ok(Found {
-        entries,
-        next: next.map(|next| next.to_string()),
-    })
-}
-
-/// Memory that these take, bytes.
-fn sizes(events: &[Event]) -> usize {
-    events.iter().map(Event::size).sum()
-}
-
-/// An entry to be.
-#[derive(Debug)]
-struct Part {
-    /// Where it begins, which is its id.
-    at: u64,
-    kind: HistoryKind,
-    /// It may begin earlier.
-    guessed: bool,
-    /// The command whose it is.
-    block: Block,
-}
-
-/// The entries within these bounds, in order.
-fn parts(events: &[Event], (start, end): (u64, u64), wanted: Wanted) -> Vec<Part> {
-    let blocks = blocks::of(events, start == 0, end);
-    let mut parts = Vec::new();
-    for block in blocks {
-        if wanted.wants(HistoryKind::Command) {
-            let kind = HistoryKind::Command;
-            parts.push(Part {
-                at: block.id(),
-                kind,
-                guessed: block.guessed,
-                block: block.clone(),
-            });
-        }
-        if block.output.is_some() && wanted.wants(HistoryKind::Output) {
-            let kind = HistoryKind::Output;
-            parts.push(Part {
-                at: block.output_id(),
-                kind,
-                guessed: false,
-                block,
-            });
-        }
-    }
-    parts
-}
-
-impl Part {
-    /// The entry, and how many cells were gone through for its text. `to_end`: what is here of the log was searched to its end.
-    fn entry(&self, dir: &Dir, to_end: bool) -> io::Result<(HistoryEntry, usize)> {
-        let block = &self.block;
-        let mut entry = HistoryEntry {
-            id: self.at.to_string(),
-            kind: self.kind.into(),
-            marked: block.marked,
-            running: block.marked && !block.is_over && to_end,
-            ..HistoryEntry::default()
+    fn read_before(&self, wanted: Wanted, before: u64) -> io::Result<Found> {
+        let length = self.dir.log_len();
+        let end = before.saturating_add(self.limits.ahead).min(length);
+        let mut search = Search::new(self, before.min(length), end)?;
+        let mut more = self.limits.more;
+        let (parts, guess) = loop {
+            search.go_back(wanted.limit + 2)?;
+            let (start, parts) = (search.start, entry::parts(&search, wanted));
+            let mut parts: Vec<Part> = parts.into_iter().filter(|part| part.at < before).collect();
+            // It has another id where more is known, and the next page tells it. If that began no earlier it would never be told.
+            let first = parts.first().filter(|part| part.guessed).map(|part| part.at + 1);
+            let guess = first.filter(|behind| *behind < before);
+            if guess.is_some() {
+                parts.remove(0);
+            }
+            if start == 0 {
+                break (parts, guess);
+            }
+            if parts.len() > wanted.limit || search.is_spent() {
+                if more == 0 || !parts.iter().any(Part::needs_more) {
+                    break (parts, guess);
+                }
+                more -= 1;
+            }
         };
-        let at = match self.kind {
-            HistoryKind::Output => self.began(dir)?,
-            _ => match block.sent_ms {
-                Some(sent) => Some(sent),
-                None => time_of(dir, block.command.end)?,
-            },
-        };
-        entry.at = at.map(convert::timestamp);
-        if block.marked && self.kind == HistoryKind::Command {
-            entry.exit_code = block.exit_code;
-            if let (Some(output), true) = (&block.output, block.is_over) {
-                let (began, ended) = (time_of(dir, output.start)?, time_of(dir, output.end)?);
-                let took = began
-                    .zip(ended)
-                    .map(|(began, ended)| ended.saturating_sub(began).max(0));
-                entry.duration = took.map(|took| convert::duration(took.cast_unsigned()));
+        search.remember();
+        let start = search.start;
+        let mut page = Filling::new();
+        let mut oldest = None;
+        let mut left = parts.len();
+        for part in parts.iter().rev() {
+            if page.is_full(wanted) {
+                break;
+            }
+            page.add(part.entry(self, end == length)?);
+            oldest = Some(part.at);
+            left -= 1;
+        }
+        let mut entries = page.entries;
+        entries.reverse();
+        // A page begins with a command, not with what came of one that is on the page before.
+        if (left > 0 || start > 0) && entries.len() > 1 && wanted.kind == HistoryKind::Unspecified {
+            let first = entries.first().map(HistoryEntry::kind);
+            if first == Some(HistoryKind::Output) {
+                entries.remove(0);
+                oldest = parts.get(left + 1).map(|part| part.at);
             }
         }
-        let text = match self.kind {
-            HistoryKind::Output => self.output(dir)?,
-            _ => self.command(dir)?,
+        let next = match oldest {
+            Some(oldest) if left > 0 => Some(oldest),
+            // Where the search ended there may be the middle of a command.
+            _ if start > 0 => Some(oldest.or(guess).unwrap_or(start)),
+            _ => None,
         };
-        entry.full_screen = text.full_screen;
-        entry.cut = text.cut;
-        entry.text = text.text;
-        Ok((entry, text.work))
+        Ok(Found {
+            entries,
+            next: next.map(|next| next.to_string()),
+        })
     }
 
-    /// When what it printed began.
-    fn began(&self, dir: &Dir) -> io::Result<Option<i64>> {
-        match &self.block.output {
-            Some(output) => time_of(dir, output.start),
-            None => Ok(None),
-        }
-    }
-
-    fn command(&self, dir: &Dir) -> io::Result<plain::Text> {
-        if let Some(given) = &self.block.given {
-            return Ok(plain::Text::cut_behind(given.to_string(), TEXT_MAX));
-        }
-        let range = &self.block.command;
-        let raw = bytes(
-            dir,
-            range.start,
-            range.end.min(range.start.saturating_add(RAW_MAX)),
-        )?;
-        // What was sent is one line, however much of the log is its.
-        let raw = match memchr::memchr(b'\n', &raw) {
-            Some(line) if !self.block.marked => &raw[..line],
-            _ => &raw,
-        };
-        let mut text = Plain::of_typing(raw).into_text();
-        text.text = text.text.trim().to_owned();
-        text.cut |= range.end - range.start > RAW_MAX && self.block.marked;
-        Ok(text.cut_to_begin(TEXT_MAX))
-    }
-
-    fn output(&self, dir: &Dir) -> io::Result<plain::Text> {
-        let Some(range) = &self.block.output else {
-            return Ok(plain::Text::default());
-        };
-        let from = range.start.max(range.end.saturating_sub(RAW_MAX));
-        let mut raw = bytes(dir, from, range.end)?;
-        if !self.block.marked {
-            // The command that was sent stands before it.
-            if from == range.start {
-                let line = memchr::memchr(b'\n', &raw);
-                raw.drain(..line.map_or(raw.len(), |line| line + 1));
+    fn read_after(&self, wanted: Wanted, after: u64) -> io::Result<Found> {
+        let length = self.dir.log_len();
+        // What stands before it tells what it is in.
+        let from = after.min(length);
+        let mut search = Search::new(self, from.saturating_sub(self.limits.piece), from)?;
+        let parts = loop {
+            search.go_on(wanted.limit + 2, length)?;
+            let parts = entry::parts(&search, wanted);
+            // What begins at nobody knows where began before.
+            let is_new = |part: &Part| part.at > after && !part.guessed;
+            let parts: Vec<Part> = parts.into_iter().filter(is_new).collect();
+            // One more, so that the last of the page has its end.
+            let enough = parts.len() > wanted.limit + 1;
+            // Where it goes on is behind where it began.
+            let moves = search.end > after.saturating_add(1);
+            if search.end == length || enough || search.is_spent() && moves {
+                break parts;
             }
-            let prompt = self.prompt(dir)?;
-            let mut text = Plain::of_output(&raw).into_text();
-            text.cut |= from > range.start;
-            text.take_away_prompt(&prompt);
-            return Ok(text.cut_to_end(TEXT_MAX));
+        };
+        search.remember();
+        let end = search.end;
+        let mut page = Filling::new();
+        let mut newest = after;
+        for part in &parts {
+            if page.is_full(wanted) {
+                break;
+            }
+            page.add(part.entry(self, end == length)?);
+            newest = part.at;
         }
-        let mut text = Plain::of_output(&raw).into_text();
-        text.cut |= from > range.start;
-        Ok(text.cut_to_end(TEXT_MAX))
+        let entries = page.entries;
+        let next = if entries.len() < parts.len() {
+            Some(newest)
+        } else if end < length {
+            // What was searched holds no more; the last that begins in it is not asked for again.
+            Some(newest.max(end.saturating_sub(1)))
+        } else {
+            None
+        };
+        Ok(Found {
+            entries,
+            next: next.map(|next| next.to_string()),
+        })
     }
 
-    /// What stood on the line where the command was sent: mostly what the next command is asked for with.
-    fn prompt(&self, dir: &Dir) -> io::Result<String> {
-        let at = self.block.command.start;
-        let raw = bytes(dir, at.saturating_sub(4096), at)?;
-        let line = memchr::memrchr(b'\n', &raw).map_or(0, |line| line + 1);
-        Ok(Plain::of_output(&raw[line..]).into_text().text)
+    /// The bytes between these offsets, or to the end.
+    fn bytes(&self, range: Range<u64>) -> io::Result<Vec<u8>> {
+        bytes(&self.dir, range.start, range.end)
+    }
+
+    /// When the byte at this offset was written.
+    fn time_of(&self, at: u64) -> io::Result<Option<i64>> {
+        time_of(&self.dir, at)
+    }
+}
+
+/// A page that is being made.
+struct Filling {
+    entries: Vec<HistoryEntry>,
+    bytes: usize,
+    work: usize,
+}
+
+impl Filling {
+    const fn new() -> Self {
+        Self {
+            entries: Vec::new(),
+            bytes: 0,
+            work: 0,
+        }
+    }
+
+    fn is_full(&self, wanted: Wanted) -> bool {
+        self.entries.len() >= wanted.limit || self.bytes >= PAGE_MAX || self.work >= WORK_MAX
+    }
+
+    /// Takes an entry, for which so many cells were gone through.
+    fn add(&mut self, (entry, work): (HistoryEntry, usize)) {
+        self.bytes += entry.text.len();
+        self.work += work;
+        self.entries.push(entry);
     }
 }
 
@@ -435,7 +350,7 @@ fn time_of(dir: &Dir, at: u64) -> io::Result<Option<i64>> {
 }
 
 /// The bytes from one offset to another, or to the end.
-fn bytes(dir: &Dir, from: u64, to: u64) -> io::Result<Vec<u8>> {
+pub(super) fn bytes(dir: &Dir, from: u64, to: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut reader = LogReader::open(dir, from)?;
     while reader.offset() >= from && reader.offset() < to {
@@ -448,5 +363,11 @@ fn bytes(dir: &Dir, from: u64, to: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+#[cfg(test)]
+mod paging;
+#[cfg(test)]
+mod recorded;
+#[cfg(test)]
+mod storms;
 #[cfg(test)]
 mod tests;

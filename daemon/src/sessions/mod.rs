@@ -6,10 +6,12 @@
 mod activity;
 pub mod attach;
 mod driver;
+mod echoes;
 pub mod history;
 mod judge;
 pub mod lines;
 pub mod log;
+mod sizes;
 pub mod start;
 mod typing;
 pub mod wait;
@@ -30,9 +32,13 @@ use tokio::{
     time::Instant,
 };
 
-use self::driver::{Command, Driver, Wish};
 pub(crate) use self::judge::reason_to_show;
 pub use self::typing::Typing;
+use self::{
+    driver::{Command, Driver, Wish},
+    echoes::Echoes,
+    sizes::Sizes,
+};
 use crate::{
     app::{App, now_ms},
     handles::{Handle, Handles},
@@ -70,6 +76,8 @@ struct Inner {
     app: Arc<App>,
     specs: Specs,
     handles: Handles<Command, View>,
+    echoes: Echoes,
+    sizes: Sizes,
 }
 
 /// What a driver knows of its session.
@@ -127,6 +135,8 @@ impl Sessions {
             handles: Handles::new(Arc::clone(&app), "session"),
             app,
             specs,
+            echoes: Echoes::default(),
+            sizes: Sizes::default(),
         };
         Self {
             inner: Arc::new(inner),

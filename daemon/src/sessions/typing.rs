@@ -11,11 +11,11 @@ use outlast_model::{
 };
 use outlast_store::Request;
 
-use super::{Sessions, history};
+use super::Sessions;
 use crate::{
     app::now_ms,
     hosts::HostView,
-    logs, refusal,
+    refusal,
     rpc::{host::not_connected, status::failure},
 };
 
@@ -134,7 +134,7 @@ impl Sessions {
         }
         let mut client = host.client();
         let paste = typing.is_paste();
-        let is_command = typing.is_command();
+        let command = typing.is_command().then(|| typing.text.clone());
         let sent = client.send_session(SendSessionRequest {
             id: session.id.to_string(),
             paste,
@@ -148,8 +148,9 @@ impl Sessions {
             log_offset: sent.log_offset,
             after_seq: after_seq.unwrap_or_default(),
         };
-        if is_command {
-            self.note_for_history(session, sent.log_offset, answered_ms).await;
+        if let Some(command) = command {
+            self.note_for_history(session, sent.log_offset, answered_ms, &command)
+                .await;
         }
         if let Some(request) = request
             && let Err(error) = store.set_request_outcome(&request.id, &sent.to_outcome()).await
@@ -158,17 +159,6 @@ impl Sessions {
             tracing::warn!(%error, "recording where input was typed");
         }
         Ok(sent)
-    }
-
-    /// Writes down where and when text was sent, which is all that is ever kept of it.
-    async fn note_for_history(&self, session: &Session, log_offset: u64, at_ms: i64) {
-        let noted = match self.spool_dir(session) {
-            Ok(dir) => logs::blocking(move || history::sends::add(&dir, log_offset, at_ms)).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = noted {
-            tracing::warn!(session = %session.name, %error, "writing down where text was sent");
-        }
     }
 
     fn first_answer(&self, session: &Session, outcome: Option<&str>) -> Sent {

@@ -18,7 +18,7 @@ use crate::{
 const PAGE: u32 = 1000;
 
 /// Most answers in which nothing was found, until the question is left to whoever asks. Logs have no limit.
-const EMPTY_MAX: usize = 4;
+const EMPTY_MAX: usize = 16;
 
 #[derive(Serialize)]
 struct History<'a> {
@@ -177,6 +177,9 @@ fn show(ctx: &Context, entry: &HistoryEntry, kind: HistoryKind, to: &mut String)
     }
     if kind == HistoryKind::Unspecified {
         to.push_str("$ ");
+    }
+    if text.is_empty() && !entry.marked {
+        ctx.out.push(to, Tone::Dim, "[what was sent was not shown]");
     }
     ctx.out.push(to, Tone::Bold, text.trim_end_matches('\n'));
     let mut facts = Vec::new();

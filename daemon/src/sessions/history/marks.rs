@@ -3,7 +3,9 @@
 //! It looks for nothing else, and knows nothing of the terminal's state: what looks like a mark within another sequence is
 //! taken for one.
 
-use std::io;
+mod line;
+
+use std::{io, ops::Range};
 
 use memchr::memmem;
 use outlast_helper::spool::Dir;
@@ -14,88 +16,101 @@ use super::{
 };
 
 /// Bytes of a mark that are looked at. The end of a longer one is not looked for.
-const MARK_MAX: usize = 64 << 10;
+pub(super) const MARK_MAX: usize = 64 << 10;
 
 const INTRODUCERS: [&[u8]; 2] = [b"\x1b]133;", b"\x1b]633;"];
 
-/// How far the end of a line in which something was sent is looked for, bytes. What is longer is no echo.
-const LINE_MAX: usize = 16 << 10;
+/// How far before them a mark may begin that ends within bounds. Few are longer.
+pub(super) const BEFORE: u64 = 4 << 10;
 
 /// The marks that begin within these bounds, and what of `sends` stands there, in order.
 pub(super) fn find(dir: &Dir, from: u64, to: u64, sends: &[Event]) -> io::Result<Vec<Event>> {
     if from >= to {
         return Ok(Vec::new());
     }
-    let text = bytes(dir, from, to.saturating_add(MARK_MAX as u64))?;
-    let within = usize::try_from(to - from).unwrap_or(usize::MAX).min(text.len());
+    let begin = from.saturating_sub(BEFORE);
+    let text = bytes(dir, begin, to.saturating_add(MARK_MAX as u64))?;
+    let within = usize::try_from(to - begin).unwrap_or(usize::MAX).min(text.len());
     let mut events = Vec::new();
-    // All that begin with an introducer begin alike.
-    for found in memmem::find_iter(&text, b"\x1b]") {
+    for Mark {
+        begin: found,
+        end,
+        mut what,
+    } in marks(&text)
+    {
         if found >= within {
             break;
         }
-        let rest = &text[found..];
-        let Some(introducer) = INTRODUCERS.iter().find(|introducer| rest.starts_with(introducer)) else {
-            continue;
-        };
-        let rest = &rest[introducer.len()..];
-        let Some((payload, length)) = payload(&rest[..rest.len().min(MARK_MAX)]) else {
-            continue;
-        };
-        if let Some(what) = read(payload) {
-            let at = from + found as u64;
-            events.push(Event {
-                at,
-                end: at + (introducer.len() + length) as u64,
-                what,
-            });
+        if let What::Command { line } = &mut what {
+            *line = ran(dir, &text, end, begin)?;
         }
+        events.push(Event {
+            at: begin + found as u64,
+            end: begin + end as u64,
+            what,
+        });
     }
     let first = sends.partition_point(|send| send.at < from);
     let last = sends.partition_point(|send| send.at < to);
-    for number in first..last {
-        let send = &sends[number];
-        let begin = usize::try_from(send.at - from).unwrap_or(usize::MAX);
-        let Some(rest) = text.get(begin..) else {
-            break;
-        };
-        let rest = &rest[..rest.len().min(LINE_MAX)];
-        let length = memchr::memchr(b'\n', rest).map_or(rest.len(), |line| line + 1);
-        let before = number.checked_sub(1).map(|before| sends[before].at);
-        let is_joined = match before {
-            // What the first printed has an id as well, for which there is to be a place.
-            Some(before) if send.at - before < 2 => true,
-            Some(before) if send.at - before < LINE_MAX as u64 => match before.checked_sub(from) {
-                Some(before) => {
-                    let before = usize::try_from(before).unwrap_or(usize::MAX);
-                    text.get(before..begin).is_some_and(is_one_line)
-                }
-                None => is_one_line(&bytes(dir, before, send.at)?),
-            },
-            _ => false,
-        };
-        let mut event = send.clone();
-        event.end = send.at + length as u64;
-        if let What::Sent { joined, .. } = &mut event.what {
-            *joined = is_joined;
-        }
-        events.push(event);
+    let marks = events.len();
+    for send in &sends[first..last] {
+        let before = events[..marks].partition_point(|mark| mark.at <= send.at);
+        let behind = before.checked_sub(1).map_or(0, |mark| events[mark].end);
+        // The log ended within a mark then.
+        events.push(Event {
+            at: send.at.max(behind),
+            end: send.end.max(behind),
+            what: send.what.clone(),
+        });
     }
-    events.sort_by_key(|event| event.at);
+    events.retain(|event| event.at >= from);
+    // What was sent where a mark begins was sent before it.
+    events.sort_by_key(|event| (event.at, !matches!(event.what, What::Sent { .. })));
     Ok(events)
 }
 
-/// Neither a line nor, by a mark, what is shown ends in it.
-fn is_one_line(text: &[u8]) -> bool {
-    let ends = |introducer: &&[u8]| memmem::find(text, introducer).is_some();
-    memchr::memchr(b'\n', text).is_none() && !INTRODUCERS.iter().any(ends)
+/// Where what was typed at a prompt that ends there in a text that begins at `begin` in the log runs, if only that tells it.
+fn ran(dir: &Dir, text: &[u8], end: usize, begin: u64) -> io::Result<Option<Range<u64>>> {
+    let (before, behind) = text.split_at(end);
+    let at = begin + end as u64;
+    let ran = if line::is_told(behind) {
+        line::find(before, behind)
+    } else {
+        line::find(before, &bytes(dir, at, at + line::WHOLE as u64)?)
+    };
+    Ok(ran.map(|ran| at + ran.start as u64..at + ran.end as u64))
+}
+
+/// A mark in a text.
+struct Mark {
+    begin: usize,
+    end: usize,
+    what: What,
+}
+
+/// All marks in a text, in order.
+fn marks(text: &[u8]) -> impl Iterator<Item = Mark> {
+    // All that begin with an introducer begin alike.
+    memmem::find_iter(text, b"\x1b]").filter_map(|begin| {
+        let rest = &text[begin..];
+        let introducer = INTRODUCERS
+            .iter()
+            .find(|introducer| rest.starts_with(introducer))?;
+        let rest = &rest[introducer.len()..];
+        let (payload, length) = payload(&rest[..rest.len().min(MARK_MAX)])?;
+        Some(Mark {
+            begin,
+            end: begin + introducer.len() + length,
+            what: read(payload)?,
+        })
+    })
 }
 
 /// What stands before the end of the sequence, and how long it is with its end. One that is interrupted is none.
 fn payload(rest: &[u8]) -> Option<(&[u8], usize)> {
     let end = rest
         .iter()
-        .position(|byte| matches!(byte, 0x07 | 0x18 | 0x1a | 0x1b | 0x9c))?;
+        .position(|byte| matches!(byte, 0x07 | 0x18 | 0x1a | 0x1b))?;
     let ending = match rest[end..] {
         [0x07, ..] => 1,
         [0x1b, b'\\', ..] => 2,
@@ -111,7 +126,7 @@ fn read(payload: &[u8]) -> Option<What> {
         // Of a line that goes on, or at the right.
         b"A" | b"P" if words.clone().any(|word| matches!(word, b"k=s" | b"k=c" | b"k=r")) => None,
         b"A" => Some(What::Prompt),
-        b"B" => Some(What::Command),
+        b"B" => Some(What::Command { line: None }),
         b"C" => {
             let mut given = words.filter_map(|word| {
                 let encoded = word.strip_prefix(b"cmdline_url=");
@@ -187,7 +202,7 @@ mod tests {
         assert_eq!(read(b"A"), Some(What::Prompt));
         assert_eq!(read(b"A;aid=1"), Some(What::Prompt));
         assert_eq!(read(b"A;k=s"), None);
-        assert_eq!(read(b"B"), Some(What::Command));
+        assert_eq!(read(b"B"), Some(What::Command { line: None }));
         assert_eq!(read(b"C"), Some(What::Output { given: None }));
         let given = |text: &str| Some(text.into());
         assert_eq!(
@@ -213,6 +228,11 @@ mod tests {
     fn a_mark_has_an_end() {
         assert_eq!(payload(b"A\x07x"), Some((&b"A"[..], 2)));
         assert_eq!(payload(b"A\x1b\\x"), Some((&b"A"[..], 3)));
+        // A byte of a letter is no end, though it could be one alone.
+        assert_eq!(
+            payload("E;\u{dc}\x07".as_bytes()),
+            Some(("E;\u{dc}".as_bytes(), 5))
+        );
         for none in [&b"A"[..], b"A\x1b[m", b"A\x18\x07"] {
             assert_eq!(payload(none), None);
         }
