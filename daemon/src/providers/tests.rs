@@ -317,7 +317,10 @@ fn a_session_is_read_as_its_provider_says_if_there_is_one() {
     let (readings, own) = providers.readings(Some("claude"));
     assert_eq!(own, "claude");
     let names: Vec<&str> = readings.iter().map(|reading| reading.name.as_str()).collect();
-    assert_eq!(names, ["aider", "claude", "codex", "gemini", "opencode"]);
+    assert_eq!(
+        names,
+        ["aider", "claude", "codex", "cursor", "gemini", "opencode"]
+    );
     assert_eq!(
         providers.readings(Some("bash")).1,
         "",

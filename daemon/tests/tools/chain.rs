@@ -9,7 +9,7 @@ use crate::{
     model::prompts,
     programs::{FILE, Program},
     recording::{
-        ANSWERED, ANSWERING, EDIT, HOOKS, IDLE, INTERRUPTED, PERMISSION, RAN, REFUSED, TRUST, WORKING,
+        ANSWERED, ANSWERING, EDIT, HOOKS, IDLE, INTERRUPTED, OFFER, PERMISSION, RAN, REFUSED, TRUST, WORKING,
     },
 };
 
@@ -23,7 +23,8 @@ pub fn its_screen_says_what_it_does(program: &'static Program) {
     lab.shows(program.ready);
     IDLE.record(&lab);
 
-    lab.send_first(prompts::THINK);
+    let seq = lab.send_first(prompts::THINK);
+    lab.rests_not(seq);
     lab.does(Activity::Working, "screen:");
     WORKING.record(&lab);
     lab.model.let_go();
@@ -41,7 +42,7 @@ pub fn its_screen_says_what_it_does(program: &'static Program) {
 
     lab.model.hold();
     let seq = lab.send(prompts::RUN);
-    lab.asks(seq, program.asks_to_run, "screen:");
+    lab.asks(seq, program.asks_to_run, "screen:", program.asks_to_run);
     PERMISSION.record(&lab);
     assert!(!lab.place.work.join(MADE).exists(), "nobody has answered");
     lab.press(&["Enter"]);
@@ -51,7 +52,7 @@ pub fn its_screen_says_what_it_does(program: &'static Program) {
     RAN.record(&lab);
 
     let seq = lab.send(prompts::EDIT);
-    lab.asks(seq, program.asks_to_edit, "screen:");
+    lab.asks(seq, program.asks_to_edit, "screen:", program.asks_to_edit);
     EDIT.record(&lab);
     lab.press(program.no);
     lab.does(Activity::Idle, "screen:");
@@ -84,16 +85,15 @@ pub fn its_hooks_report(program: &'static Program) {
     }
     lab.does(Activity::Idle, "");
 
-    lab.send_first(prompts::THINK);
+    let seq = lab.send_first(prompts::THINK);
+    lab.rests_not(seq);
     lab.does(Activity::Working, "report");
     lab.model.let_go();
     lab.does(Activity::Idle, "report");
 
     lab.model.hold();
     let seq = lab.send(prompts::RUN);
-    lab.asks(seq, hooks.asks_to_run, "report");
-    // It says so before it shows the question.
-    lab.shows(hooks.shows);
+    lab.asks(seq, hooks.asks_to_run, "report", hooks.shows);
     lab.press(&["Enter"]);
     lab.made(MADE);
     lab.does(Activity::Working, "report");
@@ -117,8 +117,14 @@ pub fn a_new_directory_is_asked_about(program: &'static Program) {
     let lab = Lab::new(program);
     (trust.ask)(&lab.place);
     lab.start(program.options);
-    lab.asks(0, trust.asks, "screen:");
+    lab.asks(0, trust.asks, "screen:", trust.yes);
     TRUST.record(&lab);
-    lab.press(&["Enter"]);
+    lab.choose(trust.yes);
+    if let Some((offer, no)) = trust.offer
+        && lab.rests_or_asks(offer)
+    {
+        OFFER.record(&lab);
+        lab.choose(no);
+    }
     lab.does(Activity::Idle, "screen:");
 }

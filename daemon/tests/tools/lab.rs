@@ -173,6 +173,13 @@ impl Lab {
         client.session(NAME, is_it)
     }
 
+    /// Waits until it rests, or asks this. True: it asks.
+    pub fn rests_or_asks(&self, question: &str) -> bool {
+        let asks = |session: &Session| session.activity_message.as_deref() == Some(question);
+        let fits = |session: &Session| session.activity() == Activity::Idle || asks(session);
+        asks(&Client::new(&self.sandbox, PATIENCE).session(NAME, fits))
+    }
+
     /// For whoever reads how it went.
     fn tell(&self, what: &str) {
         println!("{:7.3} {what}", self.begun.elapsed().as_secs_f64());
@@ -207,14 +214,42 @@ impl Lab {
         wait_until(PATIENCE, text, || self.look().text.contains(text).then_some(()));
     }
 
+    /// Moves to a choice that begins so, and takes it.
+    pub fn choose(&self, choice: &str) {
+        let is_at = |line: &str| {
+            let line = line.trim_start_matches([' ', '│']);
+            let chosen = line.strip_prefix(['❯', '›', '●']);
+            chosen.is_some_and(|line| {
+                line.trim_start_matches(|c: char| c == ' ' || c == '.' || c.is_ascii_digit())
+                    .starts_with(choice)
+            })
+        };
+        wait_until(PATIENCE, choice, || {
+            let at = self.settled().text.lines().any(is_at);
+            if !at {
+                self.press(&["Down"]);
+            }
+            at.then_some(())
+        });
+        self.press(&["Enter"]);
+    }
+
+    /// Sees that it is not taken for resting while it works on what was typed.
+    pub fn rests_not(&self, seq: u64) {
+        let seq = seq.to_string();
+        let wait = ["session", "wait", NAME, "--until", "idle", "--after", &seq];
+        let waited = self.sandbox.outlast(&[&wait[..], &["--timeout", "3s"]].concat());
+        assert_eq!(waited.exit(), 124, "it rests: {waited:?}");
+    }
+
     /// Presses keys. Gives back what comes after them.
     pub fn press(&self, keys: &[&str]) -> u64 {
         self.tell(&format!("pressed: {keys:?}"));
         after(&self.outlast(&[&["session", "send", NAME, "--json", "--keys"], keys].concat()))
     }
 
-    /// Waits as scripts do until it asks something, and looks at what that is.
-    pub fn asks(&self, seq: u64, question: &str, source: &str) {
+    /// Waits as scripts do until it asks something, looks at what that is, and that it can be seen.
+    pub fn asks(&self, seq: u64, question: &str, source: &str, shown: &str) {
         let seq = seq.to_string();
         let wait = [
             "session",
@@ -228,6 +263,8 @@ impl Lab {
             "60s",
         ];
         let asked = self.sandbox.outlast_within(PATIENCE, &wait).success();
+        let screen = self.look().text;
+        assert!(screen.contains(shown), "{shown:?} is not to be seen:\n{screen}");
         let session = self.does(Activity::Waiting, source);
         assert_eq!(
             session.activity_message.unwrap_or_default(),
@@ -292,6 +329,8 @@ impl Drop for Lab {
     /// What is on the screen says most about why a test failed.
     fn drop(&mut self) {
         if thread::panicking() {
+            let told = ["events", "--json", "--kind", "session.activity"];
+            println!("{}", self.sandbox.outlast(&told).out());
             let seen = self.sandbox.outlast(&["session", "peek", NAME]);
             println!(
                 "the screen of {} {}:\n{}",

@@ -116,6 +116,11 @@ pub const TRUST: State = State {
     what: "a directory that is new to it",
     doing: Activity::Waiting,
 };
+pub const OFFER: State = State {
+    name: "offer",
+    what: "it offers something by itself",
+    doing: Activity::Waiting,
+};
 pub const HOOKS: State = State {
     name: "hooks",
     what: "it asks whether to trust hooks",

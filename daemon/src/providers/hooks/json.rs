@@ -42,7 +42,11 @@ impl Hook {
 pub(super) const CLAUDE: Dialect = Dialect {
     comments: false,
     hooks: &[
-        Hook::new("SessionStart", "idle"),
+        Hook {
+            // Another one begins anew in the midst of the work, with less to remember.
+            matcher: Some("startup|resume|clear"),
+            ..Hook::new("SessionStart", "idle")
+        },
         Hook::new("UserPromptSubmit", "working"),
         Hook::new("PreToolUse", "working"),
         // At once, while the notification comes some seconds later, with words for people.
@@ -62,11 +66,11 @@ pub(super) const CLAUDE: Dialect = Dialect {
     ],
 };
 
-/// Its older `notify` is of no use: it tells of turns that nobody asked for as well, as when it looks for a title.
+/// Its older `notify` is of no use: it tells of turns that nobody asked for as well, as when it looks for a title. Its
+/// sessions start with the first prompt, when it is not idle any more.
 pub(super) const CODEX: Dialect = Dialect {
     comments: false,
     hooks: &[
-        Hook::new("SessionStart", "idle"),
         Hook::new("UserPromptSubmit", "working"),
         Hook::new("PreToolUse", "working"),
         Hook {
@@ -79,10 +83,10 @@ pub(super) const CODEX: Dialect = Dialect {
     ],
 };
 
+/// Its sessions start a second after the first prompt can be typed.
 pub(super) const GEMINI: Dialect = Dialect {
     comments: true,
     hooks: &[
-        Hook::new("SessionStart", "idle"),
         Hook::new("BeforeAgent", "working"),
         Hook::new("BeforeTool", "working"),
         Hook {

@@ -40,8 +40,13 @@ pub const CLAUDE: Program = Program {
     interrupt: &["Escape"],
     shows_answering: true,
     asks_for_trust: Some(Trust {
-        ask: |place| settle(place, false),
+        ask: |place| {
+            settle(place, false);
+            set(place, "\"defaultMode\": \"default\"");
+        },
         asks: "",
+        yes: "Yes, I trust this folder",
+        offer: Some(("Make auto mode your default permission mode?", "No, keep")),
     }),
     hooks: Some(Hooks {
         options: &[],
@@ -53,11 +58,15 @@ pub const CLAUDE: Program = Program {
 
 fn configure(place: &Place) {
     settle(place, true);
-    // Somebody has settings, and they are there again in the end.
-    write(
-        &place.home.join(".claude/settings.json"),
-        "{\n  \"includeCoAuthoredBy\": false\n}\n",
-    );
+    // By itself it asks little any more, and offers that at first.
+    set(place, "\"disableAutoMode\": \"disable\"");
+}
+
+/// Somebody has settings, and they are there again in the end.
+fn set(place: &Place, permissions: &str) {
+    let settings =
+        format!("{{\n  \"includeCoAuthoredBy\": false,\n  \"permissions\": {{{permissions}}}\n}}\n");
+    write(&place.home.join(".claude/settings.json"), &settings);
 }
 
 fn settle(place: &Place, trusted: bool) {

@@ -42,6 +42,8 @@ pub const CODEX: Program = Program {
     asks_for_trust: Some(Trust {
         ask: |place| settle(place, false),
         asks: "",
+        yes: "Trust and continue",
+        offer: None,
     }),
     hooks: Some(Hooks {
         // Else a server that all share does the work, and its reports are nobody's.

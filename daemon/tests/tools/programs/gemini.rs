@@ -38,6 +38,8 @@ pub const GEMINI: Program = Program {
     asks_for_trust: Some(Trust {
         ask: |place| settle(place, true),
         asks: "Do you trust the files in this folder?",
+        yes: "Trust folder",
+        offer: None,
     }),
     hooks: Some(Hooks {
         options: &[],

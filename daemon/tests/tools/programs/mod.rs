@@ -63,6 +63,10 @@ pub struct Trust {
     pub ask: fn(&Place),
     /// What is asked.
     pub asks: &'static str,
+    /// How the choice begins that goes on.
+    pub yes: &'static str,
+    /// What some versions ask then, and how the choice begins that changes nothing.
+    pub offer: Option<(&'static str, &'static str)>,
 }
 
 /// What is special about a program's hooks.
@@ -73,7 +77,7 @@ pub struct Hooks {
     pub trust: &'static [&'static str],
     /// What is reported with the question about the command.
     pub asks_to_run: &'static str,
-    /// What is on the screen when the question can be answered.
+    /// What is on the screen when it is known that something is asked, so that it can be read and answered.
     pub shows: &'static str,
 }
 
