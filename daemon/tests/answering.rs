@@ -141,14 +141,14 @@ fn a_quick_answer_is_not_missed() {
 #[test]
 fn what_rests_is_known_of_programs_that_say_nothing() {
     let sandbox = Sandbox::new();
-    // Its own program, of which nothing is known but what it writes.
+    // Its own program, of which nothing is known but what it writes: it reads keys.
     create(
         &sandbox,
         "echo",
         &[
             "sh",
             "-c",
-            "while read -r x; do echo a; sleep 0.2; echo \"got $x\"; done",
+            "stty -icanon; while read -r x; do echo a; sleep 0.2; echo \"got $x\"; done",
         ],
     );
     let told = outlast(
@@ -203,11 +203,13 @@ fn what_works_in_silence_after_the_echo_is_not_taken_for_resting() {
     create(&sandbox, "agent", &["sh", "-c", script]);
     outlast(&sandbox, &["session", "wait", "agent", "--until", "waiting"]);
     assert_eq!(sent("agent"), "waiting: Second?\n");
-    // It says nothing, and writes late.
-    let script = "while read -r x; do sleep 1; echo \"got $x\"; done";
-    create(&sandbox, "late", &["sh", "-c", script]);
-    assert_eq!(sent("late"), "unknown\n");
-    assert!(outlast(&sandbox, &["session", "peek", "late"]).contains("got hi"));
+    // It says nothing, and writes late: one that reads keys, and one that reads lines.
+    for (name, mode, rests) in [("keys", "-icanon", "unknown\n"), ("lines", "icanon", "waiting\n")] {
+        let script = format!("stty {mode}; while read -r x; do sleep 1; echo \"got $x\"; done");
+        create(&sandbox, name, &["sh", "-c", &script]);
+        assert_eq!(sent(name), rests);
+        assert!(outlast(&sandbox, &["session", "peek", name]).contains("got hi"));
+    }
 }
 
 #[test]
@@ -296,141 +298,4 @@ fn cells_have_the_text_of_the_screen() {
     assert_eq!((&screen["columns"], &screen["rows"]), (&80.into(), &24.into()));
     let both = ["session", "peek", "screen", "--cells", "--ansi"];
     assert_eq!(sandbox.outlast(&both).exit(), 2);
-}
-
-/// Of each entry kind, text and exit code.
-fn history(sandbox: &Sandbox, args: &[&str]) -> (Vec<(String, String, Value)>, Value) {
-    let told = json(sandbox, &[&["session", "history", "--json"], args].concat());
-    let entries = told["entries"].as_array().unwrap().iter();
-    let word = |entry: &Value, key: &str| entry[key].as_str().unwrap().to_owned();
-    let entries = entries.map(|entry| {
-        (
-            word(entry, "kind"),
-            word(entry, "text"),
-            entry["exit_code"].clone(),
-        )
-    });
-    (entries.collect(), told)
-}
-
-#[test]
-fn a_shell_with_marks_has_a_history_with_codes() {
-    let sandbox = Sandbox::new();
-    let rc = sandbox.home().join("rc");
-    fs::write(
-        &rc,
-        "PROMPT_COMMAND='printf \"\\e]133;D;%s\\a\" $?'\nPS1='\\[\\e]133;A\\a\\]$ \\[\\e]133;B\\a\\]'\nPS0='\\[\\e]133;C\\a\\]'\n",
-    )
-    .unwrap();
-    create(
-        &sandbox,
-        "sh",
-        &["bash", "--rcfile", &rc.display().to_string(), "-i"],
-    );
-    for line in ["echo hello", "printf 'a\\nb\\n'; (exit 3)"] {
-        outlast(
-            &sandbox,
-            &["session", "wait", "sh", "--until", "idle", "--timeout", "20s"],
-        );
-        outlast(
-            &sandbox,
-            &["session", "send", "sh", line, "--wait", "--timeout", "20s"],
-        );
-    }
-    let (entries, told) = history(&sandbox, &["sh"]);
-    let entry = |kind: &str, text: &str, code: Value| (kind.to_owned(), text.to_owned(), code);
-    let wanted = [
-        entry("command", "echo hello", 0.into()),
-        entry("output", "hello\n", Value::Null),
-        entry("command", "printf 'a\\nb\\n'; (exit 3)", 3.into()),
-        entry("output", "a\nb\n", Value::Null),
-    ];
-    assert_eq!(entries, wanted);
-    assert_eq!((&told["has_more"], &told["next"]), (&false.into(), &Value::Null));
-    assert!(
-        told["entries"][0]["duration_s"].is_number() && told["entries"][0]["at"].is_string(),
-        "{told}"
-    );
-    let (last, told) = history(&sandbox, &["sh", "--limit", "2"]);
-    assert_eq!((&last[..], &told["has_more"]), (&wanted[2..], &true.into()));
-    let (first, _) = history(&sandbox, &["sh", "--before", told["next"].as_str().unwrap()]);
-    assert_eq!(first, wanted[..2]);
-    // An answer to what runs does not end that.
-    let running = |told: &Value| told["entries"][0]["running"].clone();
-    let asks = "read -r answer; echo \"got $answer\"; (exit 4)";
-    outlast(&sandbox, &["session", "send", "sh", asks]);
-    wait_until(DEADLINE, "the command that runs", || {
-        let (last, told) = history(&sandbox, &["sh", "--limit", "2"]);
-        (last[0].1 == asks && running(&told) == true).then_some(())
-    });
-    outlast(
-        &sandbox,
-        &["session", "send", "sh", "yes", "--wait", "--timeout", "20s"],
-    );
-    let (last, told) = history(&sandbox, &["sh", "--limit", "4"]);
-    assert_eq!(running(&told), false);
-    assert!(told["entries"][0]["duration_s"].is_number(), "{told}");
-    let wanted = [
-        entry(
-            "command",
-            "read -r answer; echo \"got $answer\"; (exit 4)",
-            4.into(),
-        ),
-        entry("output", "yes\ngot yes\n", Value::Null),
-        entry("command", "yes", Value::Null),
-        entry("output", "got yes\n", Value::Null),
-    ];
-    assert_eq!(last, wanted);
-    // It outlives the program.
-    outlast(&sandbox, &["session", "send", "sh", "exit"]);
-    outlast(&sandbox, &["session", "wait", "sh", "--timeout", "20s"]);
-    let (_, told) = history(&sandbox, &["sh", "--limit", "2"]);
-    assert_eq!(
-        (&told["entries"][0]["text"], running(&told)),
-        (&"exit".into(), false.into())
-    );
-    assert_eq!(
-        outlast(
-            &sandbox,
-            &["session", "history", "sh", "--commands", "--limit", "3"]
-        ),
-        "read -r answer; echo \"got $answer\"; (exit 4)\nyes\nexit\n"
-    );
-    let refused = sandbox
-        .outlast(&["session", "history", "sh", "--before", "x"])
-        .code(2);
-    assert!(refused.err().contains("no id"), "{refused:?}");
-}
-
-#[test]
-fn without_marks_what_was_sent_and_echoed_is_the_history() {
-    let sandbox = Sandbox::new();
-    create(&sandbox, "sh", &["bash", "--norc", "-i"]);
-    outlast(
-        &sandbox,
-        &["session", "wait", "sh", "--until", "idle", "--timeout", "20s"],
-    );
-    let sends = [
-        "echo hello",
-        "printf '\\033[?1049hmenu\\033[?1049lback\\n'",
-        "read -rs secret; echo ok",
-        "hunter2",
-    ];
-    for line in sends {
-        outlast(
-            &sandbox,
-            &["session", "send", "sh", line, "--wait", "--timeout", "20s"],
-        );
-    }
-    let shown = outlast(&sandbox, &["session", "history", "sh"]);
-    let wanted = "$ echo hello\nhello\n$ printf '\\033[?1049hmenu\\033[?1049lback\\n'\nback\n\
-        [a full screen is left out]\n$ read -rs secret; echo ok\n";
-    assert!(shown.starts_with(wanted), "{shown}");
-    // It stands nowhere: not in what was kept of the sending either.
-    let found = std::process::Command::new("grep")
-        .args(["-rl", "hunter2"])
-        .arg(sandbox.state_dir())
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
 }

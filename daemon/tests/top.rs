@@ -8,8 +8,9 @@
 
 use outlast_testkit::{Sandbox, Terminal, wait_until};
 
-/// Answers each line with what it got, in colour.
-const ECHO: &str = "echo ready; while read x; do printf '\\033[31mgot <%s>\\033[0m\\n' \"$x\"; done";
+/// Answers each line with what it got, in colour. It reads keys, so nothing is known of whether it waits.
+const ECHO: &str =
+    "stty -icanon; echo ready; while read x; do printf '\\033[31mgot <%s>\\033[0m\\n' \"$x\"; done";
 
 fn create(sandbox: &Sandbox, name: &str) {
     drop(
@@ -98,4 +99,23 @@ fn what_runs_is_seen_answered_attached_to_and_come_back_to() {
     terminal.press(&["q"]);
     assert_eq!(terminal.wait_exit(), 0);
     shown("the screen of before", &|screen| !screen.contains("Sessions"));
+}
+
+#[test]
+fn what_a_program_asks_stands_beside_it() {
+    let sandbox = Sandbox::new();
+    let asks = r#"read -p "Deploy to production? [y/N] " a; sleep 600"#;
+    let create = ["session", "create", "web", "--", "bash", "-c", asks];
+    drop(sandbox.outlast(&create).success());
+    let terminal = Terminal::open(&sandbox, "t", "outlast", &["top"]);
+    terminal.wait_screen("the question", |screen| {
+        screen.contains("1 waits for you")
+            && screen
+                .lines()
+                .any(|line| line.starts_with("web  waiting") && line.contains("Deploy to production? [y/N]"))
+    });
+    terminal.type_text("sy");
+    terminal.wait_text("to web: y");
+    terminal.press(&["Enter"]);
+    terminal.wait_screen("that it was answered", |screen| !screen.contains("web  waiting"));
 }

@@ -1,5 +1,7 @@
 //! What `/proc` says of processes and of this boot.
 
+pub(crate) mod threads;
+
 use std::{
     fs,
     io::{self, Read as _},
@@ -17,6 +19,8 @@ pub(crate) struct Stat {
     pub(crate) pid: u32,
     /// It ended and only waits to be collected.
     pub(crate) zombie: bool,
+    /// Its first thread uses the CPU or a disk.
+    pub(crate) busy: bool,
     /// Its parent.
     pub(crate) parent: u32,
     /// Its process group.
@@ -25,6 +29,10 @@ pub(crate) struct Stat {
     pub(crate) session: u32,
     /// The process group that has its terminal. None: it has no terminal, or nobody has that.
     pub(crate) foreground: Option<u32>,
+    /// CPU time that all its threads have used, in clock ticks.
+    pub(crate) cpu_ticks: u64,
+    /// How many threads it has.
+    pub(crate) threads: u64,
     /// When it was started, in clock ticks since boot.
     pub(crate) start_time: u64,
 }
@@ -96,16 +104,58 @@ fn parse(pid: u32, text: &[u8]) -> Option<Stat> {
     let after = text.iter().rposition(|&byte| byte == b')')?;
     let rest = std::str::from_utf8(&text[after + 1..]).ok()?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     Some(Stat {
         pid,
         zombie: matches!(*fields.first()?, "Z" | "X"),
+        busy: matches!(*fields.first()?, "R" | "D"),
         parent: fields.get(1)?.parse().ok()?,
         group: fields.get(2)?.parse().ok()?,
         session: fields.get(3)?.parse().ok()?,
         // -1 stands for none, and 0 for one of another namespace.
         foreground: fields.get(5)?.parse().ok().filter(|&group| group > 0),
+        cpu_ticks: number(11)?.saturating_add(number(12)?),
+        threads: number(17)?,
         start_time: fields.get(19)?.parse().ok()?,
     })
+}
+
+/// The processes of a group without this one and those that have ended: those that stand beside its leader or descend from
+/// it, where a kernel says that, which is all but those that were left by their parents. Else all of them, which is much to
+/// read. None: more than so many.
+pub(crate) fn group(leader: &Stat, without: u32, most: usize) -> Option<Vec<Stat>> {
+    let is_of_it = |stat: &Stat| stat.group == leader.group && stat.pid != without && !stat.zombie;
+    let found = family(leader, is_of_it, most).or_else(|| {
+        let all = all().ok()?;
+        Some(all.into_iter().filter(is_of_it).collect())
+    })?;
+    (found.len() <= most).then_some(found)
+}
+
+/// None: the kernel does not tell who is whose child.
+fn family(leader: &Stat, is_of_it: impl Fn(&Stat) -> bool, most: usize) -> Option<Vec<Stat>> {
+    let mut found: Vec<Stat> = Vec::new();
+    let mut left = vec![leader.pid];
+    // Whoever was left to init has strangers beside it.
+    if leader.parent > 1
+        && let Some(parent) = stat(leader.parent)
+    {
+        left.extend(threads::children(&parent)?);
+    }
+    while let Some(pid) = left.pop() {
+        if found.iter().any(|known| known.pid == pid) {
+            continue;
+        }
+        let Some(stat) = stat(pid).filter(&is_of_it) else {
+            continue;
+        };
+        left.extend(threads::children(&stat)?);
+        found.push(stat);
+        if found.len() > most {
+            break;
+        }
+    }
+    Some(found)
 }
 
 /// The process a group is known by, and its name: this one of it while it lives (none: the one it is named after), else the
@@ -126,17 +176,19 @@ mod tests {
 
     #[test]
     fn a_hostile_program_name_does_not_confuse() {
-        let text = b"7 (a) Z 1 2 (3) R 1 70 71 0 -1 4194304 0 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        let text = b"7 (a) Z 1 2 (3) R 1 70 71 0 -1 4194304 0 0 0 0 12 30 0 0 20 0 1 0 4242 0 0";
         let stat = parse(7, text).unwrap();
         assert_eq!(
             (
                 stat.zombie,
+                stat.busy,
                 stat.parent,
                 stat.group,
                 stat.session,
+                stat.cpu_ticks,
                 stat.start_time
             ),
-            (false, 1, 70, 71, 4242)
+            (false, true, 1, 70, 71, 42, 4242)
         );
         assert_eq!(stat.foreground, None);
     }

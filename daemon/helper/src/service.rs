@@ -15,6 +15,7 @@ mod jobs;
 mod launch;
 mod locks;
 mod logs;
+mod modes;
 mod pace;
 mod panes;
 mod paste;
@@ -180,6 +181,14 @@ impl Helper {
     /// it. Inside a tokio runtime.
     pub fn expect_login(&self) {
         self.core.login.begin();
+    }
+
+    /// Removes what was left for too long at targets that nobody opens any more. Nobody waits for it. Inside a tokio runtime.
+    pub fn tidy_targets(&self) {
+        let core = self.core();
+        drop(tokio::task::spawn_blocking(move || {
+            crate::target::tidy(&core.root, &core.leaving.child_token());
+        }));
     }
 
     /// Waits until what must not outlive the helper is gone. To be called when nobody is connected any more, which is

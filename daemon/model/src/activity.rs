@@ -5,12 +5,13 @@
 //!
 //! 1. a *report*: the program, or a hook in it, said what it does;
 //! 2. the *terminal*: notifications, progress and prompt marks, which are sequences with a meaning;
-//! 3. the *process*: which program has the terminal;
+//! 3. the *process*: which program has the terminal, and whether it is blocked reading a line from it;
 //! 4. the *screen*: it looks as the program's screen looks in that state;
 //! 5. the *output*: there is some.
 //!
 //! A sign that waits or idles is spent once somebody has answered through the terminal; it says something again when it
-//! is given again. Signs age where they can be left behind by a program that crashed. When no sign is left, what the
+//! is given again. A screen that looks as it did before the answer is not given again until that has lasted: it is drawn
+//! with what was typed before there is work. Signs age where they can be left behind by a program that crashed. When no sign is left, what the
 //! session does is not known, and that is what is said.
 //!
 //! All times are those of the host that the signs come from; nothing is compared with the clock of another machine. They
@@ -43,6 +44,10 @@ const MARKS: i64 = 1_000;
 
 /// How long a shell may take to run what it was answered.
 const RUNS: i64 = 500;
+
+/// How long a program may take to show something else than before an answer, and after it drew what was typed. Some begin to
+/// work on it a second later.
+const BEGINS: i64 = 2_000;
 
 /// What a session does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -163,12 +168,23 @@ pub struct Foreground {
     pub own: bool,
     /// It is a shell.
     pub shell: bool,
-    /// There are rules for its screen, so its being there says nothing.
+    /// There are rules for its screen, or it reads keys and may wait for one: its being there says nothing.
     pub read: bool,
     /// Its bell means that it waits.
     pub bell_waits: bool,
     /// Since when it has the terminal.
     pub since: TimeMs,
+}
+
+/// The program that has the terminal is blocked reading a line from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// What it asks.
+    pub message: Option<String>,
+    /// Since when it is seen.
+    pub since: TimeMs,
+    /// When it was last looked at.
+    pub at: TimeMs,
 }
 
 /// A rule that the screen fits.
@@ -205,6 +221,8 @@ pub struct Signs {
     pub bell: Option<TimeMs>,
     /// The program that has the terminal.
     pub foreground: Option<Foreground>,
+    /// That program reads a line.
+    pub ask: Option<Ask>,
     /// What the screen looks like.
     pub screen: Option<Screen>,
     /// When there was output last.
@@ -219,10 +237,11 @@ impl Signs {
     pub fn read(&self) -> (Option<Activity>, Option<Duration>) {
         let mut next = Next::default();
         let activity = self
-            .by_report()
+            .by_report(&mut next)
             .or_else(|| self.by_terminal(&mut next))
             .or_else(|| self.by_process(&mut next))
-            .or_else(|| self.by_screen())
+            .or_else(|| self.by_screen(&mut next))
+            .or_else(|| self.by_ask())
             .or_else(|| self.by_output(&mut next))
             .or_else(|| self.by_age(&mut next));
         let after = next.0.map(|at| at.saturating_sub(self.now).max(0));
@@ -236,10 +255,11 @@ impl Signs {
     pub fn speaks(&self) -> bool {
         let unanswered = Self {
             answered: None,
+            ask: None,
             ..self.clone()
         };
         let said = unanswered
-            .by_report()
+            .by_report(&mut Next::default())
             .or_else(|| unanswered.by_terminal(&mut Next::default()));
         said.is_some()
     }
@@ -255,9 +275,30 @@ impl Signs {
         self.answered.is_some_and(|answered| answered >= screen.at)
     }
 
-    fn by_report(&self) -> Option<Activity> {
+    /// Whether it is the screen from before an answer, or may be that still: the same rest is shown again, or as yet, and
+    /// nothing else was seen since. When that has lasted, and was seen after all there was to see, it is rest again.
+    fn is_spent(&self, screen: &Screen, next: &mut Next) -> bool {
+        let Some(answered) = self.answered.filter(|answered| *answered >= screen.since) else {
+            return false;
+        };
+        if self.is_old(screen) {
+            return true;
+        }
+        // What has drawn nothing yet did not even read it.
+        let latest = answered + BEGINS;
+        let drawn = self.output.filter(|output| *output > answered);
+        let begun = drawn.map_or(latest, |drawn| drawn.min(latest)) + BEGINS;
+        if self.now < begun {
+            next.at(begun);
+            return true;
+        }
+        screen.at < begun && self.output.is_some_and(|output| output > screen.at)
+    }
+
+    fn by_report(&self, next: &mut Next) -> Option<Activity> {
         let report = self.report.as_ref().filter(|report| !report.orphaned)?;
-        if self.is_answered(report.at) && (report.doing.ends_by_answer() || self.seen_otherwise(report.doing))
+        if self.is_answered(report.at)
+            && (report.doing.ends_by_answer() || self.seen_otherwise(report.doing, next))
         {
             return None;
         }
@@ -270,9 +311,9 @@ impl Signs {
     }
 
     /// Whether the screen shows something else since the last answer. A program that is interrupted does not always report it.
-    fn seen_otherwise(&self, doing: Doing) -> bool {
+    fn seen_otherwise(&self, doing: Doing, next: &mut Next) -> bool {
         let seen = self.screen.as_ref().filter(|screen| !self.is_old(screen));
-        seen.is_some_and(|screen| screen.doing != doing)
+        seen.is_some_and(|screen| screen.doing != doing && !self.is_spent(screen, next))
     }
 
     /// The newest of what the terminal was told.
@@ -344,8 +385,9 @@ impl Signs {
             }
         }
         match mark {
-            // A program that reads its screen is known better than as a command that runs.
+            // A program whose screen is read, or that reads a line, is known better than as a command that runs.
             Mark::Command if self.foreground.as_ref().is_some_and(|program| program.read) => None,
+            Mark::Command if self.by_ask().is_some() => None,
             Mark::Command => Some(terminal("prompt", Doing::Working, None, at)),
             Mark::Prompt if self.is_answered(at) => None,
             // A shell within the one that made the mark, or a program it was not told of.
@@ -356,6 +398,9 @@ impl Signs {
 
     fn by_process(&self, next: &mut Next) -> Option<Activity> {
         let program = self.foreground.as_ref().filter(|program| !program.read)?;
+        if let Some(asks) = self.by_ask() {
+            return Some(asks);
+        }
         let doing = if program.shell {
             if let Some(answered) = self.answered.filter(|answered| self.now < answered + RUNS) {
                 next.at(answered + RUNS);
@@ -376,9 +421,26 @@ impl Signs {
         })
     }
 
-    fn by_screen(&self) -> Option<Activity> {
+    /// A program that has to get a line to go on. Where there are rules for its screen, those say better whether that is a
+    /// question or a prompt.
+    fn by_ask(&self) -> Option<Activity> {
+        let program = self.foreground.as_ref()?;
+        let ask = self.ask.as_ref()?;
+        // It was seen before it got the answer, or just then.
+        if self.answered.is_some_and(|answered| answered >= ask.at) {
+            return None;
+        }
+        Some(Activity {
+            doing: Doing::Waiting,
+            source: format!("process:{}", program.program),
+            message: ask.message.clone(),
+            since: ask.since,
+        })
+    }
+
+    fn by_screen(&self, next: &mut Next) -> Option<Activity> {
         let screen = self.screen.as_ref()?;
-        if screen.doing.ends_by_answer() && self.is_old(screen) {
+        if screen.doing.ends_by_answer() && self.is_spent(screen, next) {
             return None;
         }
         Some(Activity {
@@ -563,6 +625,35 @@ mod tests {
     }
 
     #[test]
+    fn a_screen_as_before_the_answer_is_rest_again_when_it_lasts() {
+        let mut same = Signs {
+            screen: screen(Doing::Idle, 1_000),
+            answered: Some(2_000),
+            output: Some(2_200),
+            ..signs(2_600)
+        };
+        assert_eq!(known(&same), None, "not looked at since");
+        same.screen.as_mut().unwrap().at = 2_500;
+        assert_eq!(same.read(), (None, Some(Duration::from_millis(1_600))));
+        // A report that it works counts for more than that.
+        same.report = report(Doing::Working, 1_500);
+        assert_eq!(known(&same), is(Doing::Working, "report"));
+        same.report = None;
+        same.now = 4_200;
+        assert_eq!(known(&same), is(Doing::Idle, "screen:tool/asks"));
+        // It printed since it was looked at, and is to be looked at again.
+        same.output = Some(6_900);
+        same.now = 7_000;
+        assert_eq!(known(&same), is(Doing::Working, "output"));
+        same.screen.as_mut().unwrap().at = 7_100;
+        assert_eq!(known(&same), is(Doing::Idle, "screen:tool/asks"));
+        // Something else was seen in between.
+        same.screen = screen(Doing::Idle, 2_550);
+        same.now = 2_600;
+        assert_eq!(known(&same), is(Doing::Idle, "screen:tool/asks"));
+    }
+
+    #[test]
     fn the_report_of_what_crashed_is_stale() {
         let mut crashed = Signs {
             report: report(Doing::Working, 1_000),
@@ -603,6 +694,68 @@ mod tests {
         assert_eq!(shell.read(), (None, Some(Duration::from_millis(100))));
         shell.now = 100_100;
         assert_eq!(known(&shell), is(Doing::Idle, "process:bash"));
+    }
+
+    fn ask(at: TimeMs) -> Option<Ask> {
+        Some(Ask {
+            message: Some("Go on? [y/N]".to_owned()),
+            since: at,
+            at,
+        })
+    }
+
+    #[test]
+    fn a_program_that_reads_a_line_waits_until_it_is_answered() {
+        let mut asks = Signs {
+            foreground: Some(program("deploy")),
+            output: Some(99_000),
+            ask: ask(99_200),
+            ..signs(99_300)
+        };
+        let (activity, again) = asks.read();
+        let activity = activity.unwrap();
+        assert_eq!(
+            (activity.doing, activity.source.as_str(), activity.since, again),
+            (Doing::Waiting, "process:deploy", 99_200, None)
+        );
+        assert_eq!(activity.message.as_deref(), Some("Go on? [y/N]"));
+        // A shell that marks its commands knows only that it runs.
+        asks.mark = Some((Mark::Command, 98_000));
+        assert_eq!(known(&asks), is(Doing::Waiting, "process:deploy"));
+        assert!(asks.speaks(), "the shell will say that it has ended");
+        asks.answered = Some(99_200);
+        assert_eq!(known(&asks), is(Doing::Working, "terminal:prompt"));
+        asks.mark = None;
+        assert_eq!(known(&asks), is(Doing::Working, "process:deploy"));
+        asks.ask = ask(99_201);
+        assert_eq!(known(&asks), is(Doing::Waiting, "process:deploy"));
+        // The session's own program, of which its being there says nothing.
+        asks.foreground.as_mut().unwrap().own = true;
+        assert_eq!(known(&asks), is(Doing::Waiting, "process:deploy"));
+        asks.report = report(Doing::Working, 99_250);
+        assert_eq!(known(&asks), is(Doing::Working, "report"));
+        asks.report = None;
+        asks.progress = Some((Progress::On, 99_250));
+        assert_eq!(known(&asks), is(Doing::Working, "terminal:progress"));
+        asks.progress = None;
+        asks.foreground = None;
+        assert_eq!(known(&asks), None, "nobody is known to read it");
+    }
+
+    #[test]
+    fn what_the_screen_says_of_a_program_that_reads_a_line_counts_more() {
+        let mut asks = Signs {
+            foreground: Some(Foreground {
+                read: true,
+                ..program("tool")
+            }),
+            ask: ask(99_000),
+            screen: screen(Doing::Idle, 98_000),
+            ..signs(100_000)
+        };
+        assert_eq!(known(&asks), is(Doing::Idle, "screen:tool/asks"));
+        asks.screen = None;
+        assert_eq!(known(&asks), is(Doing::Waiting, "process:tool"));
     }
 
     #[test]
@@ -698,6 +851,7 @@ mod tests {
             notice in some(any::<i32>()),
             bell in some(any::<i32>()),
             foreground in some((any::<[bool; 4]>(), any::<i32>())),
+            asked in some(any::<i32>()),
             seen in some((0..5_usize, any::<i32>())),
             output in some(any::<i32>()),
             answered in some(any::<i32>()),
@@ -726,6 +880,7 @@ mod tests {
                     bell_waits,
                     since: since.into(),
                 }),
+                ask: asked.and_then(|at| ask(at.into())),
                 screen: seen.and_then(|(doing, at)| screen(Doing::ALL[doing], at.into())),
                 output: output.map(Into::into),
                 answered: answered.map(Into::into),

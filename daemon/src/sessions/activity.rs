@@ -6,7 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use outlast_client::helper_v1;
 use outlast_model::{
-    activity::{Activity, Doing, Foreground, LATEST, Mark, Progress, Report, Screen, Signs},
+    activity::{Activity, Ask, Doing, Foreground, LATEST, Mark, Progress, Report, Screen, Signs},
     job::TimeMs,
     session::{Session, SessionState},
 };
@@ -172,6 +172,7 @@ fn read(signs: &helper_v1::Signs, started: TimeMs, last_output: TimeMs) -> Signs
         notice: time(terminal.notice_ms).map(|at| (message(&terminal.notice).unwrap_or_default(), at)),
         bell: time(terminal.bell_ms),
         foreground: signs.foreground.as_ref().map(foreground),
+        ask: signs.ask.as_ref().map(ask),
         screen: signs
             .screen
             .as_ref()
@@ -228,9 +229,17 @@ fn foreground(sign: &helper_v1::ForegroundSign) -> Foreground {
         program: message(&sign.program).unwrap_or_default(),
         own: sign.own,
         shell: sign.shell,
-        read: !sign.reading.is_empty(),
+        read: !sign.reading.is_empty() || sign.keys,
         bell_waits: sign.bell_waits,
         since: sign.since_ms.clamp(0, LATEST),
+    }
+}
+
+fn ask(sign: &helper_v1::AskSign) -> Ask {
+    Ask {
+        message: message(&sign.message),
+        since: sign.since_ms.clamp(0, LATEST),
+        at: sign.at_ms.clamp(0, LATEST),
     }
 }
 
@@ -296,6 +305,12 @@ mod tests {
                     notice_ms: at,
                     bell_ms: at,
                     ..helper_v1::TerminalSigns::default()
+                }),
+                foreground: Some(helper_v1::ForegroundSign::default()),
+                ask: Some(helper_v1::AskSign {
+                    since_ms: at,
+                    at_ms: at,
+                    ..helper_v1::AskSign::default()
                 }),
                 answered_ms: at,
                 ..helper_v1::Signs::default()

@@ -234,6 +234,11 @@ fn an_sshd_that_a_user_runs_on_a_high_port_serves_that_user() {
     let create = ["session", "create", "web", "--host", "alice", "--", "cat"];
     drop(sandbox.outlast(&create).success());
     sandbox.wait_session("web", |state| state == "running");
+    // Of what runs as somebody else hardly anything may be seen, but that it asks for a password may.
+    let create = ["session", "create", "su", "--host", "alice", "--", "su", "root"];
+    drop(sandbox.outlast(&create).success());
+    let wait = ["session", "wait", "su", "--until", "waiting", "--timeout", "20s"];
+    assert_eq!(sandbox.outlast(&wait).success().out(), "Password:\n");
     let before = seen(&sandbox, "alice")["observed_at"].clone();
     assert!(sshd.signal_connections(Signal::KILL) >= 1);
     wait_until(DEADLINE, "another connection", || {

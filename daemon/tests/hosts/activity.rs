@@ -125,3 +125,43 @@ fn what_a_program_there_does_is_known_told_and_answered_across_cuts_and_restarts
     });
     assert_eq!(all[..2], ["First question?", "Second question?"]);
 }
+
+/// What a program that says nothing of itself asks there, a password among it.
+#[test]
+fn what_a_program_there_asks_without_saying_so_is_known_and_answered() {
+    let (sandbox, _sshd, mut proxy) = far_by_proxy();
+    let script = r#"read -p "Deploy to production? [y/N] " a; stty -echo; read -p "Password: " b; stty echo
+        echo; sleep 1.5; echo "got $a"; exec cat"#;
+    let create = [
+        "session", "create", "agent", "--host", "far", "--", "bash", "-c", script,
+    ];
+    outlast(&sandbox, &create);
+    let asks = waits(&sandbox).finish(DEADLINE).success().out();
+    assert_eq!(asks, "Deploy to production? [y/N]\n");
+    assert_eq!(does(&sandbox, "waiting")["activity_source"], "process:bash");
+    let send = |text: &str| {
+        outlast(
+            &sandbox,
+            &["session", "send", "agent", text, "--wait", "--timeout", "30s"],
+        )
+    };
+    assert_eq!(send("yes"), "waiting: Password:\n");
+    // It is so still when the way is back.
+    proxy.refuse();
+    proxy.cut();
+    wait_link(&sandbox, &["backoff"]);
+    proxy.heal();
+    wait_link(&sandbox, &["up"]);
+    assert_eq!(does(&sandbox, "waiting")["activity_message"], "Password:");
+    assert_eq!(send("secret"), "waiting\n");
+    let screen = outlast(&sandbox, &["session", "peek", "agent"]);
+    assert!(
+        screen.contains("got yes") && !screen.contains("secret"),
+        "{screen}"
+    );
+    let cat = does(&sandbox, "waiting");
+    assert_eq!(
+        (&cat["activity_source"], &cat["activity_message"]),
+        (&"process:cat".into(), &serde_json::Value::Null)
+    );
+}

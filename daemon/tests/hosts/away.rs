@@ -468,7 +468,7 @@ fn a_session_whose_host_is_away_does_not_rest() {
     waiting.wait_error_line(|line| line.contains("the host of the session is away"));
     fs::write(sshd.home().join("go"), "").unwrap();
     proxy.heal();
-    assert_eq!(waiting.finish(DEADLINE).success().out(), "unknown\n");
+    assert_eq!(waiting.finish(DEADLINE).success().out(), "waiting\n");
     assert!(log().contains("done"), "{}", log());
 }
 

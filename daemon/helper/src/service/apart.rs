@@ -3,15 +3,11 @@
 //!
 //! A shell does not, nor does what reads lines, and nobody waits there.
 
-use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt as _, time::Duration};
+use std::time::Duration;
 
-use rustix::{
-    fs::OFlags,
-    termios::{LocalModes, tcgetattr},
-};
 use tokio::time::{Instant, sleep};
 
-use super::signs::has_shell;
+use super::{modes::modes, signs::has_shell};
 use crate::spool::{Dir, Report};
 
 /// How long after text a key has to come to be one.
@@ -25,21 +21,8 @@ const LOOKS_EVERY: Duration = Duration::from_millis(5);
 
 /// Whether who has the terminal of this run reads keys and is no shell. False where that cannot be told.
 pub(super) fn is_needed(report: &Report) -> bool {
-    reads_keys(report.supervisor_pid).unwrap_or(false)
+    modes(report.supervisor_pid).is_some_and(|modes| !modes.lines)
         && !has_shell(report.supervisor_pid, report.pid.unwrap_or_default())
-}
-
-/// Whether the terminal that this process has as its standard input gives every key by itself, and no lines.
-fn reads_keys(pane: u32) -> Option<bool> {
-    // Not to make it ours, and not to wait for it.
-    let flags = OFlags::NOCTTY | OFlags::NONBLOCK;
-    let terminal = OpenOptions::new()
-        .read(true)
-        .custom_flags(i32::try_from(flags.bits()).ok()?)
-        .open(format!("/proc/{pane}/fd/0"))
-        .ok()?;
-    let modes = tcgetattr(&terminal).ok()?;
-    Some(!modes.local_modes.contains(LocalModes::ICANON))
 }
 
 /// Waits until what was typed has been read, as far as that shows: the program has written something since the log was so

@@ -92,7 +92,7 @@ async fn report(
             }
         };
         let mut now = response(dir, &state, &view.borrow_and_update(), &name);
-        now.signs = observe(&mut observer, &state, &now, !only_output);
+        now.signs = observe(&mut observer, &state, &now, !only_output).await;
         let runs = matches!(state, State::Running(_));
         known = Some((state, news));
         let changed = last.as_ref().map(|(before, at)| (change(before, &now), *at));
@@ -155,7 +155,7 @@ async fn settle(
 }
 
 /// What its present run shows, if one runs.
-fn observe(
+async fn observe(
     observer: &mut Observer<'_>,
     state: &State,
     now: &WatchSessionResponse,
@@ -166,7 +166,11 @@ fn observe(
         return None;
     };
     let log_bytes = now.state.as_ref().map_or(0, |state| state.log_bytes);
-    Some(observer.see(report, (log_bytes, now.last_output_ms), news))
+    Some(
+        observer
+            .shows(report, (log_bytes, now.last_output_ms), news)
+            .await,
+    )
 }
 
 fn response(dir: &Dir, state: &State, view: &View, name: &str) -> WatchSessionResponse {

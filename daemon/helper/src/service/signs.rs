@@ -2,23 +2,31 @@
 //! and, for programs with rules for it, from the screen.
 //!
 //! It says what was seen and judges nothing. It looks when something happened in the directory and once the output has
-//! paused, and while nothing happens not at all. Screens of programs without rules are never looked at.
+//! paused, a few times more at programs that may begin to read a line, and then not at all while nothing happens, but once a
+//! minute at what asks. Of screens of programs without rules only the line is looked at that such a one asks.
 
 pub(super) mod answered;
+mod asking;
 mod foreground;
+mod held;
 mod names;
 mod readings;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use outlast_client::helper_v1::{
-    self, CaptureSessionRequest, ForegroundSign, ReportSign, ScreenSign, Signs, TerminalSigns,
+    self, AskSign, CaptureSessionRequest, ForegroundSign, ReportSign, ScreenSign, Signs, TerminalSigns,
     WatchSessionRequest,
 };
 use tokio::time::{Instant, sleep_until};
 
 pub(super) use self::readings::Readings;
-use self::{foreground::Foreground, readings::Reading};
+use self::{
+    asking::{Asking, Scene, Times},
+    foreground::Foreground,
+    held::Held,
+    readings::Reading,
+};
 use super::{Core, screen, sessions::Change};
 use crate::{
     proc,
@@ -36,6 +44,16 @@ const SCREEN_EVERY: Duration = Duration::from_secs(2);
 
 /// How long after an answer the screen is not looked at: it still shows the question, and its echo.
 const ANSWER_SETTLES: Duration = Duration::from_millis(500);
+
+/// How long after an answer it is looked at more often, because it is about to show something else; until it does, rest is that
+/// of before.
+const ANSWER_COUNTS: Duration = Duration::from_secs(4);
+
+/// How often that is, while output goes on.
+const ANSWERED_EVERY: Duration = Duration::from_millis(500);
+
+/// Time between two looks whether a question that was reported is on the screen.
+const DRAWN_EVERY: Duration = Duration::from_millis(50);
 
 /// Whether a shell has the terminal that this pane is in and this program was started in.
 pub(super) fn has_shell(pane: u32, program: u32) -> bool {
@@ -55,10 +73,12 @@ pub(super) struct Observer<'a> {
     /// The run that all below is of.
     run: u32,
     activity: Option<Activity>,
+    held: Option<Held<Option<Activity>>>,
     orphaned: bool,
     terminal: Option<Terminal>,
     answered_ms: i64,
     foreground: Foreground,
+    asking: Asking<'a>,
     /// When who has the terminal was looked at.
     looked_at: Option<Instant>,
     /// Length of the log and time of the last output.
@@ -68,6 +88,8 @@ pub(super) struct Observer<'a> {
     /// Which reading is for who has the terminal.
     reading: Option<usize>,
     screen: Option<ScreenSign>,
+    /// It rested by the last screen that a rule fitted, or none did yet.
+    rested: bool,
     /// Since when the screen may be another than the one that was looked at.
     unseen: Option<Instant>,
     /// Not looked at before then.
@@ -94,15 +116,18 @@ impl<'a> Observer<'a> {
             own_reading: request.own_reading.clone(),
             run: 0,
             activity: None,
+            held: None,
             orphaned: false,
             terminal: None,
             answered_ms: 0,
             foreground: Foreground::default(),
+            asking: Asking::default(),
             looked_at: None,
             output: (0, 0),
             pauses_at: None,
             reading: None,
             screen: None,
+            rested: true,
             unseen: None,
             hold_until: None,
             looking: None,
@@ -114,12 +139,20 @@ impl<'a> Observer<'a> {
         let now = Instant::now();
         self.pauses_at = Some(now + PAUSE);
         self.unseen.get_or_insert(now);
+        self.asking.heard();
+        self.hold_on(now);
     }
 
     /// What the run of this report shows. To be called after every wake by more than
     /// output, and at times after that, with how much output there is and when the last of it came. `news`: there may be more
     /// than output.
-    pub(super) fn see(&mut self, report: &Report, output: (u64, i64), news: bool) -> Signs {
+    pub(super) async fn shows(&mut self, report: &Report, output: (u64, i64), news: bool) -> Signs {
+        self.see(report, output, news);
+        self.asking.settle().await;
+        self.signs(Instant::now())
+    }
+
+    fn see(&mut self, report: &Report, output: (u64, i64), news: bool) {
         let now = Instant::now();
         let new_run = report.run != self.run;
         if new_run {
@@ -134,15 +167,21 @@ impl<'a> Observer<'a> {
             // What was heard says it better.
             self.pauses_at.get_or_insert(now + PAUSE);
             self.unseen.get_or_insert(now);
+            self.hold_on(now);
         }
         let paused = self.pauses_at.is_some_and(|at| at <= now);
         if paused {
             self.pauses_at = None;
         }
         let looked_lately = self.looked_at.is_some_and(|at| now < at + LOOK_EVERY);
-        if news || paused || !looked_lately {
+        let asking_due = self.asking.due().is_some_and(|due| due <= now);
+        if news || paused || asking_due || !looked_lately {
             self.look(report);
             self.looked_at = Some(now);
+            // While output goes on it is only seen whether it still asks.
+            if news || paused || asking_due || self.asking.sign().is_some() {
+                self.look_for_question(report, news || paused);
+            }
             if self.foreground.is_coming() {
                 // Nothing tells when it begins.
                 self.pauses_at.get_or_insert(now + PAUSE);
@@ -151,36 +190,41 @@ impl<'a> Observer<'a> {
         if self.screen_due().is_some_and(|due| due <= now) {
             self.look_at_screen();
         }
-        self.signs()
     }
 
     /// Forgets what it saw: nothing runs.
     pub(super) fn forget(&mut self) {
         (self.run, self.activity, self.terminal) = (0, None, None);
-        (self.orphaned, self.answered_ms) = (false, 0);
+        (self.held, self.orphaned, self.answered_ms) = (None, false, 0);
         (self.foreground, self.looked_at, self.pauses_at) = (Foreground::default(), None, None);
+        self.asking = Asking::default();
         (self.reading, self.screen, self.unseen) = (None, None, None);
+        self.rested = true;
         (self.hold_until, self.looking) = (None, None);
     }
 
     /// Waits until it is to be called again without anything having happened in the directory. Dropping the future loses
     /// nothing.
     pub(super) async fn due(&mut self) {
-        let due = self.pauses_at.into_iter().chain(self.screen_due()).min();
+        let told = self.held.as_ref().and_then(Held::due);
+        let due = [self.pauses_at, self.screen_due(), self.asking.due(), told];
+        let due = due.into_iter().flatten().min();
         let wait = async {
             match due {
                 Some(due) => sleep_until(due).await,
                 None => std::future::pending().await,
             }
         };
+        let looking = &mut self.looking;
         let look = async {
-            match &mut self.looking {
+            match looking {
                 Some(looking) => looking.await,
                 None => std::future::pending().await,
             }
         };
         let looked = tokio::select! {
             looked = look => looked,
+            () = self.asking.looked() => return,
             () = wait => return,
         };
         self.looking = None;
@@ -191,7 +235,7 @@ impl<'a> Observer<'a> {
     fn read(&mut self, report: &Report) {
         let of_run = |run: u32| run == report.run;
         let activity = self.dir.read_activity().ok().flatten();
-        self.activity = activity.filter(|activity| of_run(activity.run));
+        let activity = activity.filter(|activity| of_run(activity.run));
         let terminal = self.dir.read_terminal().ok().flatten();
         let terminal = terminal.filter(|terminal| of_run(terminal.run));
         let title = |terminal: &Option<Terminal>| terminal.as_ref().map(|terminal| terminal.title.clone());
@@ -207,12 +251,48 @@ impl<'a> Observer<'a> {
             .unwrap_or_default();
         if answered_ms != self.answered_ms {
             self.answered_ms = answered_ms;
-            let age = u64::try_from(now_ms().saturating_sub(answered_ms)).unwrap_or_default();
-            let left = ANSWER_SETTLES.saturating_sub(Duration::from_millis(age));
-            self.hold_until = Some(Instant::now() + left);
+            self.hold_until = Some(Instant::now() + left(ANSWER_SETTLES, answered_ms));
             // The question may still stand there, without a word.
             self.unseen.get_or_insert_with(Instant::now);
         }
+        self.take_in(activity);
+    }
+
+    /// Takes in what was reported last. A question is held back for a moment, unless it was asked already.
+    fn take_in(&mut self, activity: Option<Activity>) {
+        if self.activity == activity {
+            return;
+        }
+        let before = std::mem::replace(&mut self.activity, activity);
+        let asks = |activity: &Option<Activity>| {
+            let activity = activity.as_ref().filter(|told| told.state == Doing::Waiting);
+            activity.map(|told| told.at_ms)
+        };
+        let Some(asked_ms) = asks(&self.activity) else {
+            self.held = None;
+            return;
+        };
+        let asked_before = asks(&before).is_some_and(|before_ms| before_ms >= self.answered_ms);
+        let left = left(held::DRAWS, asked_ms);
+        let now = Instant::now();
+        if self.holds_back(now).is_none() && !asked_before && !left.is_zero() {
+            self.held = Some(Held::new(before, now, left));
+            self.unseen.get_or_insert(now);
+        }
+    }
+
+    /// There was output, which may be that a question is about to be drawn.
+    fn hold_on(&mut self, now: Instant) {
+        if let Some(held) = &mut self.held {
+            held.hold_on(now);
+        }
+    }
+
+    /// Whether a question is held back: there are rules by which it will be seen.
+    fn holds_back(&self, now: Instant) -> Option<&Held<Option<Activity>>> {
+        self.held
+            .as_ref()
+            .filter(|held| held.holds(now) && self.rules().is_some_and(Reading::reads_screen))
     }
 
     /// Looks which processes there are.
@@ -225,8 +305,25 @@ impl<'a> Observer<'a> {
         if reading != self.reading {
             self.reading = reading;
             (self.screen, self.looking) = (None, None);
+            self.rested = true;
             self.unseen = Some(Instant::now());
         }
+    }
+
+    /// Looks whether who has the terminal waits for a line of it.
+    fn look_for_question(&mut self, report: &Report, news: bool) {
+        let scene = Scene {
+            pane: report.supervisor_pid,
+            holds: self.foreground.holds(),
+            command_runs: self.terminal.as_ref().is_some_and(|told| told.prompt == "C"),
+            times: Times {
+                now: now_ms(),
+                output: self.output.1.max(report.started_at_ms.unwrap_or_default()),
+                answered: self.answered_ms,
+            },
+            news,
+        };
+        self.asking.look(self.core, self.id, &scene);
     }
 
     /// The reading for who has the terminal.
@@ -255,10 +352,25 @@ impl<'a> Observer<'a> {
         let unseen = self
             .unseen
             .filter(|_| self.looking.is_none() && self.rules().is_some())?;
-        let due = self
-            .pauses_at
-            .map_or(unseen, |pause| pause.min(unseen + SCREEN_EVERY));
+        let due = if self
+            .holds_back(Instant::now())
+            .is_some_and(|held| !held.is_seen())
+        {
+            unseen + DRAWN_EVERY
+        } else {
+            self.pauses_at
+                .map_or(unseen, |pause| pause.min(unseen + self.look_every()))
+        };
         Some(self.hold_until.map_or(due, |hold| due.max(hold)))
+    }
+
+    /// Time between two looks at the screen, while output goes on.
+    fn look_every(&self) -> Duration {
+        if left(ANSWER_COUNTS, self.answered_ms).is_zero() {
+            SCREEN_EVERY
+        } else {
+            ANSWERED_EVERY
+        }
     }
 
     /// Begins to look at the screen.
@@ -287,22 +399,48 @@ impl<'a> Observer<'a> {
         let title = self.terminal.as_ref().map_or("", |terminal| &terminal.title);
         let fits = self.rules().zip(looked.screen);
         let fits = fits.and_then(|(reading, screen)| reading.look(&screen, title));
-        self.screen = fits.map(|fits| {
-            let same = |before: &&ScreenSign| before.rule == fits.rule && before.message == fits.message;
-            let before = self.screen.as_ref().filter(same);
-            ScreenSign {
-                since_ms: before.map_or(looked.at_ms, |before| before.since_ms),
+        let before = self.screen.take();
+        if let Some(fits) = fits {
+            let rests = fits.doing == helper_v1::Doing::Idle as i32;
+            // Right after an answer one rest is like the other, and what is drawn between two parts of a screen is nothing.
+            // Who was answered without being looked at did rest, as far as is known.
+            let begins = !left(ANSWER_COUNTS, self.answered_ms).is_zero();
+            let same = before
+                .filter(|before| (&before.rule, &before.message) == (&fits.rule, &fits.message))
+                .map(|before| before.since_ms);
+            let rested = (self.rested && rests && begins).then_some(self.answered_ms);
+            let since_ms = same.or(rested).unwrap_or(looked.at_ms);
+            self.rested = rests;
+            self.screen = Some(ScreenSign {
+                since_ms,
                 at_ms: looked.at_ms,
                 rule: fits.rule,
                 doing: fits.doing,
                 message: fits.message,
-            }
-        });
+            });
+        }
+        let asks = self.screen.as_ref().is_some_and(asks);
+        let now = Instant::now();
+        if let Some(held) = self.held.as_mut().filter(|_| asks) {
+            held.see(now);
+        }
+        if self.holds_back(now).is_some_and(|held| !held.is_seen()) {
+            self.unseen.get_or_insert(now);
+        }
     }
 
-    fn signs(&self) -> Signs {
+    fn signs(&mut self, now: Instant) -> Signs {
+        let withheld = self.holds_back(now).is_some();
+        if let Some(held) = &mut self.held {
+            held.withheld(withheld);
+        }
         let reading = self.reading.and_then(|reading| self.readings.get(reading));
-        let report = self.activity.as_ref().map(|activity| ReportSign {
+        // What is held back is not told by the screen either, nor that it reads the answer.
+        let (told, screen) = match self.held.as_ref().filter(|_| withheld) {
+            Some(held) => (held.before(), self.screen.clone().filter(|seen| !asks(seen))),
+            None => (&self.activity, self.screen.clone()),
+        };
+        let report = told.as_ref().map(|activity| ReportSign {
             doing: doing(activity.state).into(),
             message: activity.message.clone(),
             since_ms: activity.since_ms,
@@ -316,16 +454,28 @@ impl<'a> Observer<'a> {
             since_ms: holds.since_ms,
             reading: reading.map(|reading| reading.name.clone()).unwrap_or_default(),
             bell_waits: reading.is_some_and(|reading| reading.bell_waits),
+            keys: self.asking.reads_keys() && !holds.name.shell,
         });
         Signs {
             now_ms: now_ms(),
             report,
             terminal: self.terminal.as_ref().map(terminal),
             foreground,
-            screen: self.screen.clone(),
+            screen,
             answered_ms: self.answered_ms,
+            ask: self.asking.sign().filter(|_| !withheld).cloned(),
         }
     }
+}
+
+fn asks(seen: &ScreenSign) -> bool {
+    seen.doing() == helper_v1::Doing::Waiting
+}
+
+/// What is left of a span that began at this time, milliseconds since 1970.
+fn left(span: Duration, begun_ms: i64) -> Duration {
+    let age = u64::try_from(now_ms().saturating_sub(begun_ms)).unwrap_or_default();
+    span.saturating_sub(Duration::from_millis(age))
 }
 
 /// How signs differ. What is only said again, a title, which some programs animate, and another look at the same screen
@@ -338,6 +488,7 @@ pub(super) fn change(before: &Signs, now: &Signs) -> Change {
         foreground,
         screen,
         answered_ms,
+        ask,
     } = before;
     if (foreground, answered_ms) != (&now.foreground, &now.answered_ms) {
         return Change::Other;
@@ -358,7 +509,12 @@ pub(super) fn change(before: &Signs, now: &Signs) -> Change {
         (Some(before), Some(seen)) if same_screen(before, seen, answered_ms) => Change::Output,
         _ => Change::Other,
     };
-    let all = [report, terminal, screen];
+    let ask = match (ask, &now.ask) {
+        (before, now) if before == now => Change::None,
+        (Some(before), Some(seen)) if same_ask(before, seen, answered_ms) => Change::Output,
+        _ => Change::Other,
+    };
+    let all = [report, terminal, screen, ask];
     if all.contains(&Change::Other) {
         Change::Other
     } else if all.contains(&Change::Output) {
@@ -420,6 +576,16 @@ fn same_screen(before: &ScreenSign, now: &ScreenSign, answered_ms: i64) -> bool 
     } = before;
     (rule, doing, message, since_ms) == (&now.rule, &now.doing, &now.message, &now.since_ms)
         && same_side(*at_ms, now.at_ms, answered_ms)
+}
+
+/// The same of a question.
+fn same_ask(before: &AskSign, now: &AskSign, answered_ms: i64) -> bool {
+    let AskSign {
+        message,
+        since_ms,
+        at_ms,
+    } = before;
+    (message, since_ms) == (&now.message, &now.since_ms) && same_side(*at_ms, now.at_ms, answered_ms)
 }
 
 fn doing(doing: Doing) -> helper_v1::Doing {
@@ -486,6 +652,7 @@ mod tests {
             changed(&|now| now.terminal.as_mut().unwrap().bell_ms = 9),
             Change::Other
         );
+        assert_eq!(changed(&|now| now.ask = Some(AskSign::default())), Change::Other);
         assert_eq!(changed(&|now| now.screen = None), Change::Other);
         assert_eq!(changed(&|now| now.answered_ms = 8), Change::Other);
         assert_eq!(

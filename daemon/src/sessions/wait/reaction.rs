@@ -1,8 +1,8 @@
 //! Waiting for what comes of an answer: until the session did something and rests again.
 //!
 //! What rests is somebody's turn again, which is what a script that answers wants to know. A program that says itself
-//! what it does, by reports or by sequences with a meaning, is believed at once. All else is only seen from outside, where a moment
-//! between two steps looks like rest: there it must have lasted.
+//! what it does, by reports or by sequences with a meaning, is believed at once, and so is one that reads a line: it cannot go
+//! on. All else is only seen from outside, where a moment between two steps looks like rest: there it must have lasted.
 //!
 //! Rest is seen only while something would be heard: a host that is away looks as quiet as one where nothing happens.
 
@@ -100,7 +100,7 @@ pub(super) async fn wait(
                 .iter()
                 .filter(|event| event.seq <= cursor)
                 .filter_map(|event| said(event, &subject))
-                .any(|(doing, source)| doing.ends_by_answer() && is_own_word(&source));
+                .any(|(doing, source)| rests_at_once(doing, &source));
         }
         let length = dir.log_len();
         if printed != Printed::More && length > from {
@@ -262,7 +262,8 @@ impl Seen<'_> {
             }
             // Output alone makes that of it, and there is none any more.
             Some((Doing::Working, "output")) | None => self.rests_unknown_after(),
-            // A program within a shell, as it was before: what it does is not known. One that the answer brought works.
+            // A program within a shell, as it was before, that reads no line: it may read keys, as many interpreters do at
+            // their prompts. One that the answer brought works.
             Some((Doing::Working, source)) => {
                 let may_rest = source.starts_with("process:") && !self.is_news;
                 may_rest.then(|| self.rests_unknown_after()).flatten()
@@ -282,9 +283,11 @@ impl Seen<'_> {
     }
 }
 
-/// Whether the program says so itself.
-fn is_own_word(source: &str) -> bool {
-    source == "report" || source.starts_with("terminal:")
+/// Whether that is rest which need not have lasted: the program says so itself, or is blocked reading a line.
+fn rests_at_once(doing: Doing, source: &str) -> bool {
+    let is_own_word = source == "report" || source.starts_with("terminal:");
+    let reads_line = doing == Doing::Waiting && source.starts_with("process:");
+    doing.ends_by_answer() && (is_own_word || reads_line)
 }
 
 #[cfg(test)]
@@ -332,6 +335,21 @@ mod tests {
         assert_eq!(unknown(Printed::Nothing, false), None);
         assert_eq!(unknown(Printed::More, true), Some(SILENT));
         assert_eq!(unknown(Printed::Nothing, true), None);
+    }
+
+    #[test]
+    fn what_cannot_go_on_or_says_so_itself_rests_at_once() {
+        for (doing, source, at_once) in [
+            (Doing::Waiting, "report", true),
+            (Doing::Idle, "terminal:prompt", true),
+            (Doing::Waiting, "process:deploy", true),
+            (Doing::Idle, "process:bash", false),
+            (Doing::Waiting, "screen:tool/asks", false),
+            (Doing::Working, "report", false),
+            (Doing::Working, "process:make", false),
+        ] {
+            assert_eq!(rests_at_once(doing, source), at_once, "{doing} {source}");
+        }
     }
 
     #[test]

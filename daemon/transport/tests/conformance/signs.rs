@@ -3,7 +3,7 @@
 use std::fs;
 
 use outlast_client::helper_v1::{
-    AttachSessionRequest, AttachStart, Doing, ForegroundSign, ReportSign, ScreenReading, ScreenRule,
+    AskSign, AttachSessionRequest, AttachStart, Doing, ForegroundSign, ReportSign, ScreenReading, ScreenRule,
     SendSessionRequest, Signs, Size, StopSessionRequest, TerminalSigns, WatchSessionRequest,
     WatchSessionResponse, attach_session_request::Event,
 };
@@ -26,6 +26,9 @@ over_both!(
     a_report_that_is_typed_speaks_for_the_shell,
     a_screen_is_read_by_the_rules_for_its_program,
     a_screen_is_read_for_what_the_session_was_made_for,
+    a_program_that_reads_a_line_asks,
+    what_works_or_serves_does_not_ask,
+    a_shell_asks_when_it_reads_a_line_and_not_at_its_prompt,
     what_is_sent_is_an_answer,
     keys_that_end_an_answer_are_one,
     a_new_run_begins_with_nothing,
@@ -87,6 +90,21 @@ impl Seeing {
         });
         signs.await.foreground.unwrap()
     }
+}
+
+/// The first question that begins like this, and every other that was seen before.
+async fn asks(watching: &mut Seeing, message: &str) -> (AskSign, Vec<String>) {
+    let before = std::cell::RefCell::new(Vec::new());
+    let signs = watching.signs(message, |signs| {
+        let Some(ask) = &signs.ask else { return false };
+        if ask.message.starts_with(message) && ask.at_ms > signs.answered_ms {
+            return true;
+        }
+        before.borrow_mut().push(ask.message.clone());
+        false
+    });
+    let ask = signs.await.ask.unwrap();
+    (ask, before.into_inner())
 }
 
 async fn send(bed: &mut Bed, id: &str, text: &str) {
@@ -395,6 +413,118 @@ async fn a_screen_is_read_for_what_the_session_was_made_for(mut bed: Bed) {
     let mut watching = watch(&mut bed, &id, "").await;
     let own = watching.has_terminal("sh").await;
     assert!(own.own && own.reading.is_empty());
+}
+
+async fn a_program_that_reads_a_line_asks(mut bed: Bed) {
+    let script = r#"read x; printf 'Deploy to production? [y/N] '; read x; echo "got $x"
+        stty -echo; printf 'Password: '; read x; stty echo; echo
+        python3 -c 'print("Your name:"); input()'; exec cat"#;
+    let (id, _) = bed.session(script).await;
+    let mut watching = Seeing::of(&mut bed, &id).await;
+    let (first, _) = asks(&mut watching, "").await;
+    assert_eq!(first.message, "");
+    send(&mut bed, &id, "\r").await;
+    let begun = std::time::Instant::now();
+    let (deploy, _) = asks(&mut watching, "Deploy").await;
+    println!("a question took {:?}", begun.elapsed());
+    assert_eq!(deploy.message, "Deploy to production? [y/N]");
+    assert!(deploy.since_ms > first.at_ms && deploy.since_ms <= deploy.at_ms);
+    // What is typed is no part of the question, and no answer before its Enter.
+    send(&mut bed, &id, "ye").await;
+    let typed = watching.signs("the rest of it", |signs| {
+        signs.answered_ms > 0 && signs.ask.as_ref().is_some_and(|ask| ask.at_ms > deploy.at_ms)
+    });
+    assert_eq!(typed.await.ask.unwrap().message, deploy.message);
+    send(&mut bed, &id, "s\r").await;
+    let begun = std::time::Instant::now();
+    let (password, before) = asks(&mut watching, "Password").await;
+    println!("the next took {:?}", begun.elapsed());
+    assert_eq!(password.message, "Password:");
+    assert!(
+        before.iter().all(|message| *message == deploy.message),
+        "{before:?}"
+    );
+    // One that descends from the program, with the question above the cursor.
+    send(&mut bed, &id, "secret\r").await;
+    assert_eq!(asks(&mut watching, "Your").await.0.message, "Your name:");
+    send(&mut bed, &id, "me\r").await;
+    let cat = watching.signs("cat", |signs| {
+        let is_cat = signs.foreground.as_ref().is_some_and(|has| has.program == "cat");
+        is_cat
+            && signs
+                .ask
+                .as_ref()
+                .is_some_and(|ask| ask.at_ms > signs.answered_ms)
+    });
+    assert_eq!(cat.await.ask.unwrap().message, "");
+}
+
+/// Prints now and then, and takes commands meanwhile.
+const SERVER: &str = r#"
+import sys, threading, time
+def serve():
+    for number in range(8):
+        print("served", number, end=sys.argv[1] and "\n", flush=True)
+        time.sleep(0.3)
+    print(flush=True)
+    print("over", flush=True)
+    time.sleep(600)
+threading.Thread(target=serve, daemon=True).start()
+for line in sys.stdin:
+    print("command", line.strip(), flush=True)
+    break
+"#;
+
+async fn what_works_or_serves_does_not_ask(mut bed: Bed) {
+    fs::write(bed.dir.join("server.py"), SERVER).unwrap();
+    for script in [
+        "sleep 1.7; printf 'now? '; read x",
+        "{ sleep 0.7; echo a; sleep 1; } | while read x; do :; done; printf 'now? '; read x",
+        "python3 server.py lines; printf 'now? '; read x",
+        // It leaves the cursor behind a text, as one that asks does.
+        "python3 server.py ''; printf 'now? '; read x",
+        "dd if=/dev/zero bs=64k count=20000 of=/dev/null 2>/dev/null; printf 'now? '; read x",
+    ] {
+        let (id, _) = bed.session(script).await;
+        let mut watching = Seeing::of(&mut bed, &id).await;
+        if script.contains("server") {
+            bed.shows(&id, "over").await;
+            send(&mut bed, &id, "end\r").await;
+        }
+        let (now, before) = asks(&mut watching, "").await;
+        assert_eq!((now.message.as_str(), before), ("now?", vec![]), "{script}");
+    }
+}
+
+async fn a_shell_asks_when_it_reads_a_line_and_not_at_its_prompt(mut bed: Bed) {
+    let id = shell(&mut bed).await;
+    let mut watching = Seeing::of(&mut bed, &id).await;
+    watching.has_terminal("bash").await;
+    // It is seen at its prompt.
+    send(&mut bed, &id, "sleep 0.5\r").await;
+    watching.has_terminal("sleep").await;
+    watching.has_terminal("bash").await;
+    send(&mut bed, &id, "read -p 'Really? ' answer\r").await;
+    let (really, before) = asks(&mut watching, "").await;
+    assert_eq!((really.message.as_str(), before), ("Really?", vec![]));
+    send(&mut bed, &id, "yes\r").await;
+    send(&mut bed, &id, "echo do''ne\r").await;
+    bed.shows(&id, "\ndone").await;
+    watching.signs("no question", |signs| signs.ask.is_none()).await;
+    // One without line editing reads lines at its prompt as well, and what it runs asks.
+    let id = new_id();
+    let mut request = bed.start_request(&id, 1, "");
+    let spec = bed.spec("session", &id, &["dash", "-i"]);
+    request.spec_json = spec.to_string().into_bytes().into();
+    bed.client.start_session(request).await.unwrap();
+    let mut watching = Seeing::of(&mut bed, &id).await;
+    let dash = watching.has_terminal("dash").await;
+    assert!(dash.own && dash.shell);
+    send(&mut bed, &id, "sleep 1; echo do''ne\r").await;
+    bed.shows(&id, "\ndone").await;
+    send(&mut bed, &id, "sh -c 'printf \"Now? \"; read x'\r").await;
+    let (now, before) = asks(&mut watching, "").await;
+    assert_eq!((now.message.as_str(), before), ("Now?", vec![]));
 }
 
 async fn what_is_sent_is_an_answer(mut bed: Bed) {

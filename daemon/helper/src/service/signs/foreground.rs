@@ -6,7 +6,7 @@ use super::names::{self, Name};
 use crate::{proc, spool::now_ms};
 
 /// Clock ticks round down by as much, milliseconds.
-const TICK_MS: i64 = 10;
+pub(super) const TICK_MS: i64 = 10;
 /// A process that has no arguments for so long never gets any.
 const BECOMING: Duration = Duration::from_millis(500);
 
@@ -19,10 +19,20 @@ pub(super) struct Holds {
     pub(super) own: bool,
     /// Since when, milliseconds since 1970.
     pub(super) since_ms: i64,
-    group: u32,
-    pid: u32,
+    /// Its process group.
+    pub(super) group: u32,
+    /// The process that the group is known by.
+    pub(super) pid: u32,
     start_time: u64,
     comm: String,
+    arguments: Vec<String>,
+}
+
+impl Holds {
+    /// The process that it is known by and nobody else will be.
+    pub(super) const fn process(&self) -> (u32, u64) {
+        (self.pid, self.start_time)
+    }
 }
 
 /// Remembers who has one terminal.
@@ -69,12 +79,13 @@ impl Foreground {
         let same = before.filter(|before| {
             (before.group, before.pid, before.start_time) == (group, stat.pid, stat.start_time)
         });
+        // Both: what becomes another program may keep its name, as a script does that starts the program it is named after.
+        let arguments = proc::arguments(stat.pid);
         if let Some(before) = &same
-            && before.comm == comm
+            && (&before.comm, &before.arguments) == (&comm, &arguments)
         {
             return same;
         }
-        let arguments = proc::arguments(stat.pid);
         // The pane's own process until it becomes the program. And in between a process has a name and no arguments, but there
         // are some that never have.
         let is_pane = stat.pid == program && comm == pane_comm && arguments == proc::arguments(pane.pid);
@@ -106,6 +117,7 @@ impl Foreground {
             pid: stat.pid,
             start_time: stat.start_time,
             comm,
+            arguments,
         })
     }
 }

@@ -7,6 +7,9 @@ const SHELLS: &[&str] = &[
     "rbash", "nu", "elvish", "xonsh", "pwsh",
 ];
 
+/// Those of them that read keys at their prompt, so that where one reads a line it asks for it.
+const EDITING: &[&str] = &["bash", "rbash", "zsh", "fish", "tcsh"];
+
 /// Other programs that run scripts, without the version behind their names.
 const INTERPRETERS: &[&str] = &[
     "node", "nodejs", "bun", "deno", "python", "pypy", "ruby", "perl", "php", "lua", "luajit", "tclsh",
@@ -39,7 +42,12 @@ pub(super) struct Name {
     pub(super) program: String,
     /// It is a shell that takes commands.
     pub(super) shell: bool,
+    /// It is one that reads keys at its prompt, as a rule.
+    pub(super) edits: bool,
 }
+
+/// Scripts whose names say nothing: they are what a package begins with.
+const NAMELESS: &[&str] = &["index.js", "main.js", "cli.js", "__main__.py"];
 
 /// Names a process by what the kernel calls it and by its arguments.
 pub(super) fn name(comm: &str, arguments: &[String]) -> Name {
@@ -56,14 +64,27 @@ pub(super) fn name(comm: &str, arguments: &[String]) -> Name {
     if SHELLS.contains(&own) {
         return shell(own, rest);
     }
+    // One program that is many, by its first argument.
+    if own == "busybox"
+        && let Some((applet, rest)) = rest.split_first()
+        && SHELLS.contains(&applet.as_str())
+    {
+        return shell(applet, rest);
+    }
     let unversioned = own.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
     let script = INTERPRETERS
         .contains(&unversioned)
         .then(|| script(rest))
         .flatten();
+    // Cursor's starter calls its interpreter by the name that it was started by.
+    let script = script.map(|script| {
+        let has_name = !NAMELESS.contains(&script) || first.is_empty() || first.starts_with(own);
+        if has_name { script } else { first }
+    });
     Name {
         program: script.unwrap_or(own).to_owned(),
         shell: false,
+        edits: false,
     }
 }
 
@@ -86,9 +107,11 @@ fn script(arguments: &[String]) -> Option<&str> {
 }
 
 fn shell(own: &str, arguments: &[String]) -> Name {
+    let edits = EDITING.contains(&own) && !arguments.iter().any(|word| word == "--noediting");
     let named = |program: &str, shell| Name {
         program: program.to_owned(),
         shell,
+        edits: shell && edits,
     };
     let mut words = arguments.iter().map(String::as_str);
     while let Some(word) = words.next() {
@@ -124,6 +147,28 @@ mod tests {
     }
 
     #[test]
+    fn shells_that_read_keys_are_known_by_their_names() {
+        let edits = |comm: &str, line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            name(comm, &words).edits
+        };
+        for line in ["-bash", "bash --norc -i", "zsh -l", "/usr/bin/fish"] {
+            let comm = base(line.split(' ').next().unwrap()).trim_start_matches('-');
+            assert!(edits(comm, line), "{line}");
+        }
+        for (comm, line) in [
+            ("bash", "bash --noediting"),
+            ("bash", "bash -c make"),
+            ("dash", "dash -i"),
+            ("sh", "sh"),
+            ("busybox", "busybox ash"),
+            ("python3", "python3"),
+        ] {
+            assert!(!edits(comm, line), "{line}");
+        }
+    }
+
+    #[test]
     fn shells_are_those_somebody_types_at() {
         for (comm, line) in [
             ("bash", "-bash"),
@@ -138,6 +183,9 @@ mod tests {
             assert_eq!(is(comm, line), (comm.to_owned(), true), "{line}");
         }
         assert_eq!(is("sh", "sh -c make"), ("sh".to_owned(), false));
+        assert_eq!(is("busybox", "busybox ash"), ("ash".to_owned(), true));
+        assert_eq!(is("busybox", "busybox sh -c make"), ("sh".to_owned(), false));
+        assert_eq!(is("busybox", "busybox vi"), ("busybox".to_owned(), false));
         assert_eq!(is("bash", "bash -lc make"), ("bash".to_owned(), false));
         assert_eq!(
             is("bash", "bash -e ./deploy.sh now"),
@@ -161,6 +209,12 @@ mod tests {
             ("node", "node -e 1", "node"),
             ("node", "node", "node"),
             ("claude", "claude", "claude"),
+            (
+                "node",
+                "/home/me/.local/bin/cursor-agent --use-system-ca /x/versions/1/index.js --resume",
+                "cursor-agent",
+            ),
+            ("node", "/usr/bin/node /srv/app/index.js", "index.js"),
             ("python3.11", "python3.11 -X dev -m http.server 80", "http.server"),
             ("python3", "/usr/bin/python3 /usr/bin/aider", "aider"),
             ("deno", "deno run -A main.ts", "main.ts"),
