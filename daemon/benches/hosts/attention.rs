@@ -19,14 +19,50 @@ const PROGRAM: &str = r#"
             terminal) printf '\033]133;A\007$ ' ;;
             works) echo working >>"$OUTLAST_REPORTS" ;;
             runs) printf '\033]133;C\007' ;;
+            asks) printf 'Go on? '; read -r answer </dev/tty ;;
         esac
     done
 "#;
 
-/// The ways: how it is told, what it does then, and how that ends.
-const WAYS: &[(&str, &str, &str, &str)] = &[
-    ("waiting by a report", "report", "waiting", "works"),
-    ("idle by a sequence", "terminal", "idle", "runs"),
+/// A way of being told of.
+struct Way {
+    what: &'static str,
+    /// What the program is told.
+    word: &'static str,
+    /// What is seen then.
+    state: &'static str,
+    /// How that ends.
+    again: Again,
+}
+
+/// What has a program go on.
+#[derive(Clone, Copy)]
+enum Again {
+    /// It is told to.
+    Word(&'static str),
+    /// It is answered.
+    Answer,
+}
+
+const WAYS: &[Way] = &[
+    Way {
+        what: "waiting by a report",
+        word: "report",
+        state: "waiting",
+        again: Again::Word("works"),
+    },
+    Way {
+        what: "idle by a sequence",
+        word: "terminal",
+        state: "idle",
+        again: Again::Word("runs"),
+    },
+    Way {
+        what: "waiting, as it reads a line",
+        word: "asks",
+        state: "waiting",
+        again: Again::Answer,
+    },
 ];
 
 /// From a change of what a session does to the end of `session wait`.
@@ -39,15 +75,17 @@ pub(crate) fn attention(table: &mut Table) {
         (bed.far.name, ", 40 ms", bed.far.sshd.home()),
     ];
     for (host, place, home) in places {
-        for (what, word, state, again) in WAYS {
-            let session = Told::create(&bed, host, word, &home);
-            session.does(again, "working");
+        for way in WAYS {
+            let session = Told::create(&bed, host, way.word, &home);
+            if let Again::Word(_) = way.again {
+                session.goes_on(way);
+            }
             let mut turns = Turns::default();
-            turns.add("outlast", || session.heard(word, state, again));
+            turns.add("outlast", || session.heard(way));
             let medians = turns.medians(3, rounds().div_ceil(2));
             let (ours, _) = medians.split();
             table.add(
-                &format!("{what}{place}"),
+                &format!("{}{place}", way.what),
                 "ms",
                 ours,
                 None,
@@ -91,21 +129,37 @@ impl<'a> Told<'a> {
         shown.success().json()
     }
 
-    /// Has it do something, and waits until that is seen.
-    fn does(&self, word: &str, state: &str) {
-        self.tell(word);
-        wait_until(DEADLINE, "what the session does", || {
-            (self.seen()["activity"] == state).then_some(())
+    /// Has it go on, and waits until that is seen.
+    fn goes_on(&self, way: &Way) {
+        match way.again {
+            Again::Word(word) => self.tell(word),
+            Again::Answer => {
+                let sent = self.bed.sandbox.outlast(&["session", "send", &self.name, "yes"]);
+                drop(sent.success());
+            }
+        }
+        wait_until(DEADLINE, "that the session goes on", || {
+            let seen = self.seen()["activity"].clone();
+            let goes_on = match way.again {
+                Again::Word(_) => seen == "working",
+                // Of a program that tells nothing no more is known.
+                Again::Answer => seen != way.state,
+            };
+            goes_on.then_some(())
         });
     }
 
-    /// Milliseconds from the word to the end of somebody's wait; afterwards it works again.
-    fn heard(&self, word: &str, state: &str, again: &str) -> f64 {
+    /// Milliseconds from the word to the end of somebody's wait; afterwards it goes on.
+    fn heard(&self, way: &Way) -> f64 {
         let start = Instant::now();
-        self.tell(word);
-        time(&mut self.bed.ours(&["session", "wait", &self.name, "--until", state]));
+        self.tell(way.word);
+        time(
+            &mut self
+                .bed
+                .ours(&["session", "wait", &self.name, "--until", way.state]),
+        );
         let took = start.elapsed().as_secs_f64() * 1e3;
-        self.does(again, "working");
+        self.goes_on(way);
         took
     }
 }

@@ -176,6 +176,14 @@ pub struct Foreground {
     pub since: TimeMs,
 }
 
+impl Foreground {
+    /// Whether it is a program that was not there at that time. Shells make their own marks, and the session's own program
+    /// was there before, whenever it was seen first.
+    fn came_after(&self, at: TimeMs) -> bool {
+        !self.shell && !self.own && self.since > at
+    }
+}
+
 /// The program that has the terminal is blocked reading a line from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
@@ -390,8 +398,8 @@ impl Signs {
             Mark::Command if self.by_ask().is_some() => None,
             Mark::Command => Some(terminal("prompt", Doing::Working, None, at)),
             Mark::Prompt if self.is_answered(at) => None,
-            // A shell within the one that made the mark, or a program it was not told of.
-            Mark::Prompt if self.foreground.as_ref().is_some_and(|program| !program.shell) => None,
+            // A program that came since, of which no mark told.
+            Mark::Prompt if self.foreground.as_ref().is_some_and(|program| program.came_after(at)) => None,
             Mark::Prompt => Some(terminal("prompt", Doing::Idle, None, at)),
         }
     }
@@ -522,7 +530,10 @@ mod tests {
         assert!(!signs.speaks());
         signs.mark = Some((Mark::Prompt, 10));
         assert!(signs.speaks());
-        signs.foreground = Some(program("python3"));
+        signs.foreground = Some(Foreground {
+            since: 11,
+            ..program("python3")
+        });
         assert!(!signs.speaks());
     }
 
@@ -694,6 +705,21 @@ mod tests {
         assert_eq!(shell.read(), (None, Some(Duration::from_millis(100))));
         shell.now = 100_100;
         assert_eq!(known(&shell), is(Doing::Idle, "process:bash"));
+    }
+
+    #[test]
+    fn a_prompt_is_one_whoever_made_it_until_another_program_comes() {
+        let mut prompts = Signs {
+            foreground: Some(program("xonsh")),
+            mark: Some((Mark::Prompt, 60_000)),
+            ..signs(100_000)
+        };
+        assert_eq!(known(&prompts), is(Doing::Idle, "terminal:prompt"));
+        prompts.foreground.as_mut().unwrap().since = 60_001;
+        assert_eq!(known(&prompts), is(Doing::Working, "process:xonsh"));
+        // The session's own program was there before, whenever it was seen first.
+        prompts.foreground.as_mut().unwrap().own = true;
+        assert_eq!(known(&prompts), is(Doing::Idle, "terminal:prompt"));
     }
 
     fn ask(at: TimeMs) -> Option<Ask> {
