@@ -184,7 +184,9 @@ from where session send typed text: the line that was echoed is the command, and
 that was not echoed, as a password, is never kept; the first line that came after it stands in its place. What stood on a full screen is left out; session logs -f has every byte.
 Several lines pasted into a shell stand as its line editor drew them, and may lack exit codes.
 What was sent while a marked command ran has entries of its own, and stands in the output of that as well.
-It is read from the log, so it works for ended sessions, and for hosts that are away as far as the log was copied.")]
+It is read from the log, so it works for ended sessions, and for hosts that are away as far as the log was copied.
+
+--json prints an array, oldest first. There is more before the id of its first entry (--before), until an array is empty.")]
 pub struct SessionHistory {
     /// Name, id, or the unique beginning of an id
     pub name: String,

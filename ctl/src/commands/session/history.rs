@@ -21,14 +21,6 @@ const PAGE: u32 = 1000;
 const EMPTY_MAX: usize = 16;
 
 #[derive(Serialize)]
-struct History<'a> {
-    entries: Vec<Entry<'a>>,
-    has_more: bool,
-    /// To go on from.
-    next: Option<&'a str>,
-}
-
-#[derive(Serialize)]
 struct Entry<'a> {
     id: &'a str,
     kind: &'static str,
@@ -106,7 +98,9 @@ pub async fn history(ctx: &Context, args: SessionHistory) -> Result<u8> {
         // A command and its output stay together, so that one may be left.
         let is_full = entries.len() >= usize::try_from(args.limit).unwrap_or(usize::MAX);
         empty += usize::from(got == 0);
-        if is_full || empty >= EMPTY_MAX || (got > 0 && request.limit == 1) {
+        // An array has no other way to say that there is more than what stands in it.
+        let gives_up = empty >= EMPTY_MAX && !(ctx.global.json && entries.is_empty());
+        if is_full || gives_up || (got > 0 && request.limit == 1) {
             break (Some(next), page.away);
         }
         let on = if forward { Page::After } else { Page::Before };
@@ -117,11 +111,8 @@ pub async fn history(ctx: &Context, args: SessionHistory) -> Result<u8> {
         request.page = on;
     };
     if ctx.global.json {
-        answer(&json::line(&History {
-            entries: entries.iter().map(Entry::from).collect(),
-            has_more: next.is_some(),
-            next: next.as_deref(),
-        }))?;
+        let entries: Vec<_> = entries.iter().map(Entry::from).collect();
+        answer(&json::line(&entries))?;
     } else {
         let mut text = String::new();
         for entry in &entries {
