@@ -92,6 +92,11 @@ fn a_shell_with_marks_has_a_history_with_codes() {
         send(&sandbox, "sh", line);
     }
     let (entries, told) = history(&sandbox, &["sh"]);
+    // As text, it says the same to a file as to a terminal.
+    assert_eq!(
+        outlast(&sandbox, &["session", "history", "sh"]),
+        "$ echo hello  [exit 0]\nhello\n$ printf 'a\\nb\\n'; (exit 3)  [exit 3]\na\nb\n"
+    );
     let entry = |kind: &str, text: &str, code: Value| (kind.to_owned(), text.to_owned(), code);
     let wanted = [
         entry("command", "echo hello", 0.into()),
@@ -156,7 +161,7 @@ fn a_shell_with_marks_has_a_history_with_codes() {
             &sandbox,
             &["session", "history", "sh", "--commands", "--limit", "3"]
         ),
-        "read -r answer; echo \"got $answer\"; (exit 4)\nyes\nexit\n"
+        "read -r answer; echo \"got $answer\"; (exit 4)  [exit 4]\nyes\nexit\n"
     );
     let refused = sandbox
         .outlast(&["session", "history", "sh", "--before", "x"])

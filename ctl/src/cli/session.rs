@@ -186,6 +186,7 @@ Several lines pasted into a shell stand as its line editor drew them, and may la
 What was sent while a marked command ran has entries of its own, and stands in the output of that as well.
 It is read from the log, so it works for ended sessions, and for hosts that are away as far as the log was copied.
 
+Behind a command stands what is known of it, as in [exit 2, 3.1s]: its exit code, its time from a second on, or that it still runs.
 --json prints an array, oldest first. There is more before the id of its first entry (--before), until an array is empty.")]
 pub struct SessionHistory {
     /// Name, id, or the unique beginning of an id

@@ -174,15 +174,10 @@ fn show(ctx: &Context, entry: &HistoryEntry, kind: HistoryKind, to: &mut String)
     }
     ctx.out.push(to, Tone::Bold, text.trim_end_matches('\n'));
     let mut facts = Vec::new();
-    facts.extend(
-        entry
-            .exit_code
-            .filter(|code| *code != 0)
-            .map(|code| format!("exit {code}")),
-    );
+    facts.extend(entry.exit_code.map(|code| format!("exit {code}")));
     facts.extend(seconds(entry).filter(|took| *took >= 1.0).map(duration::show));
     facts.extend(entry.running.then(|| "still runs".to_owned()));
-    if !facts.is_empty() && ctx.out.terminal {
+    if !facts.is_empty() {
         ctx.out.push(to, Tone::Dim, &format!("  [{}]", facts.join(", ")));
     }
     to.push('\n');
