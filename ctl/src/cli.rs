@@ -21,7 +21,7 @@ pub use host::{
 pub use job::{Job, JobCancel, JobList, JobPrune, JobState, JobWait, Logs, Run, Stream};
 pub use notify::{Channel, Notify, NotifyTest};
 pub use provider::{Provider, ProviderCheck, ProviderHooks, Template, TemplateCheck};
-pub use read::meant_as_text;
+pub use read::{help, meant_as_text};
 pub use session::{
     Attach, Session, SessionCreate, SessionDelete, SessionHistory, SessionList, SessionLogs, SessionPeek,
     SessionRecover, SessionRestart, SessionSend, SessionState, SessionStop, SessionWait, Until,

@@ -81,9 +81,8 @@ fn assignment(text: &str) -> Result<(String, String)> {
         }
     };
     if name.is_empty() || name.contains('\0') || value.contains('\0') {
-        return Err(Failure::usage(format!(
-            "-e {text}: a variable looks like NAME=VALUE"
-        )));
+        let problem = format!("-e {text}: a variable looks like NAME=VALUE");
+        return Err(Failure::usage(problem).hint("-e NAME=VALUE, or -e NAME for the value it has here"));
     }
     Ok((name.to_owned(), value))
 }
@@ -94,10 +93,11 @@ fn directory(local: bool, cwd: Option<&Path>) -> Result<Option<String>> {
             .map_err(|error| Failure::usage(format!("--cwd {}: {error}", path.display())))?,
         (Some(path), false) if path.is_absolute() => path.to_owned(),
         (Some(path), false) => {
-            return Err(Failure::usage(format!(
+            let problem = format!(
                 "--cwd {}: on another host the directory has to be absolute",
                 path.display()
-            )));
+            );
+            return Err(Failure::usage(problem).hint("give the whole path, from / on"));
         }
         (None, true) => here()?,
         (None, false) => return Ok(None),

@@ -222,13 +222,16 @@ impl Failure {
         self
     }
 
-    /// Tells the failure on stderr and returns the exit code.
+    /// Tells the failure on stderr and returns the exit code. Where nothing helps with what was typed, its help may.
     pub fn tell(self, json: bool, debug: bool) -> u8 {
-        let told = match self {
+        let mut told = match self {
             Self::Closed => return CLOSED,
             Self::Exit(code) => return code,
             Self::Told(told) => told,
         };
+        if told.kind == word(ErrorKind::Usage) && told.hint.is_none() {
+            told.hint = Some(crate::cli::help());
+        }
         let text = if json { told.json() } else { told.text(debug) };
         // When stderr is closed the exit code still tells.
         let _ = io::stderr().write_all(text.as_bytes());

@@ -18,8 +18,6 @@ mod terminal;
 
 use std::process;
 
-use clap::CommandFactory as _;
-
 use crate::{context::Context, error::Failure};
 
 fn main() {
@@ -66,7 +64,7 @@ fn refuse(error: &clap::Error) -> u8 {
         pump::remark(&error.render().to_string());
         return error::USAGE;
     }
-    let failure = error::from_clap(error).hint_else(help());
+    let failure = error::from_clap(error);
     let lacks_some = error.kind() == MissingRequiredArgument;
     match lacks_some
         .then(|| cli::meant_as_text(std::env::args_os()))
@@ -76,21 +74,4 @@ fn refuse(error: &clap::Error) -> u8 {
         None => failure,
     }
     .tell(json, false)
-}
-
-/// What shows how the verb that was typed is used.
-fn help() -> String {
-    let root = cli::Cli::command();
-    let (mut verb, mut words) = (&root, vec!["outlast".to_owned()]);
-    let typed: Vec<_> = std::env::args_os().skip(1).collect();
-    let typed = typed.iter().filter_map(|word| word.to_str());
-    for word in typed.filter(|word| !word.starts_with('-')) {
-        let Some(next) = verb.find_subcommand(word) else {
-            break;
-        };
-        words.push(next.get_name().to_owned());
-        verb = next;
-    }
-    words.push("--help".to_owned());
-    words.join(" ")
 }

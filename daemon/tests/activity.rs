@@ -218,7 +218,8 @@ fn what_ends_before_it_waits_is_told_apart() {
     assert_eq!(waited.exit(), 1, "{waited:?}");
     assert_eq!(
         waited.err(),
-        "error: session quick exited with exit code 4 before it waited for anything\n"
+        "error: session quick exited with exit code 4 before it waited for anything\n\
+         hint: outlast session peek quick shows its last screen\n"
     );
 }
 

@@ -167,6 +167,12 @@ fn a_shell_with_marks_has_a_history_with_codes() {
         .outlast(&["session", "history", "sh", "--before", "x"])
         .code(2);
     assert!(refused.err().contains("no id"), "{refused:?}");
+    assert!(
+        refused
+            .err()
+            .contains("hint: outlast session history NAME --json has the ids"),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use super::{Cli, Command, Global, Host, HostExec, Run};
 use crate::render::escape::quote;
@@ -98,6 +98,23 @@ pub fn meant_as_text(args: impl IntoIterator<Item = OsString>) -> Option<String>
     let kept = kept.iter().map(|word| quote(word));
     let words: Vec<_> = kept.chain(name.map(Into::into)).collect();
     Some(format!("outlast {} -- {}", words.join(" "), texts.join(" ")))
+}
+
+/// What shows how the verb that was typed is used: its help.
+pub fn help() -> String {
+    let root = Cli::command();
+    let (mut verb, mut words) = (&root, vec!["outlast".to_owned()]);
+    let typed: Vec<_> = std::env::args_os().skip(1).collect();
+    let typed = typed.iter().filter_map(|word| word.to_str());
+    for word in typed.filter(|word| !word.starts_with('-')) {
+        let Some(next) = verb.find_subcommand(word) else {
+            break;
+        };
+        words.push(next.get_name().to_owned());
+        verb = next;
+    }
+    words.push("--help".to_owned());
+    words.join(" ")
 }
 
 #[cfg(test)]

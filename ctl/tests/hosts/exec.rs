@@ -189,7 +189,11 @@ fn failures_of_its_own_are_125_and_say_what_survives() {
             "error: host x is away: timed out\nhint: work that survives a broken connection: \
              outlast run --host x -- CMD, or outlast session create\n",
         ),
-        (Error::new(ErrorKind::Usage, "bad"), 2, "error: bad\n"),
+        (
+            Error::new(ErrorKind::Usage, "bad"),
+            2,
+            "error: bad\nhint: outlast host exec --help\n",
+        ),
     ] {
         for begun in [false, true] {
             let error = error.clone();

@@ -213,11 +213,14 @@ impl Denied {
             Self::NoCommand | Self::EmptyProgram => "put the program and its arguments after --".to_owned(),
             Self::RelativeDirectory(_) => "give the whole path, from / on".to_owned(),
             Self::BadVariable(_) => "a name is not empty and has neither = nor a NUL byte".to_owned(),
-            Self::LongString(What::Argument(_), _) | Self::TooMuch(_) => {
+            Self::Nul(_) => "leave the NUL byte out".to_owned(),
+            Self::LongDirectory(_) => "name it by a shorter path, as that of a link".to_owned(),
+            Self::BadSize(..) => "make the terminal smaller or larger".to_owned(),
+            Self::LongString(..) | Self::TooMuch(_) => {
                 "pass long input in a file, and clear what the program does not need from the environment"
                     .to_owned()
             }
-            Self::NoTime => "leave the time limit out to set none".to_owned(),
+            Self::NoTime | Self::LongTime(_) => "leave the time limit out to set none".to_owned(),
             Self::EmptyRestartCommand => "leave it out to start the same command again".to_owned(),
             Self::JobLive { job, .. } => {
                 format!("outlast job wait {job} waits for its end; outlast job cancel {job} ends it")
@@ -249,7 +252,6 @@ impl Denied {
             Self::Deleting { session } => {
                 format!("once it is gone, outlast session create {session} makes a new one")
             }
-            _ => return None,
         })
     }
 }

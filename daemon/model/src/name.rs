@@ -33,6 +33,24 @@ impl Name {
     /// Longest name, bytes.
     pub const LONGEST: usize = 63;
 
+    /// A name that is much like this text, if there is anything in it that a name can have.
+    #[must_use]
+    pub fn near(text: &str) -> Option<Self> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
+        let mut near = String::new();
+        for c in text.trim().chars().skip_while(|c| !c.is_ascii_alphanumeric()) {
+            if near.len() == Self::LONGEST {
+                break;
+            }
+            if allowed(c) {
+                near.push(c);
+            } else if !near.ends_with('-') {
+                near.push('-');
+            }
+        }
+        near.trim_end_matches('-').parse().ok()
+    }
+
     /// A word of our own, which follows the rule.
     pub(crate) fn plain(word: &'static str) -> Self {
         debug_assert!(word.parse::<Self>().is_ok(), "{word:?} follows the rule");
@@ -73,6 +91,22 @@ mod tests {
             assert_eq!(numbered.as_str().parse(), Ok(numbered.clone()));
             assert!(numbered.as_str().ends_with(&format!("-{number}")), "{numbered}");
         }
+    }
+
+    #[test]
+    fn what_is_no_name_is_near_one() {
+        for (text, near) in [
+            ("a b", Some("a-b")),
+            ("  web: 1 ", Some("web-1")),
+            ("-rf /", Some("rf")),
+            ("a/../b", Some("a-..-b")),
+            ("é", None),
+            ("", None),
+            (" \u{1b}[2J", Some("2J")),
+        ] {
+            assert_eq!(Name::near(text).as_ref().map(Name::as_str), near, "{text:?}");
+        }
+        assert_eq!(Name::near(&"x y".repeat(100)).unwrap().as_str().len(), 63);
     }
 
     #[test]

@@ -68,8 +68,10 @@ impl NotRun {
                     "{program} did not end within {} s, and was killed",
                     within.as_secs()
                 ),
-            ),
-            Self::Failed(error) => Error::new(ErrorKind::Failed, format!("starting {program}: {error}")),
+            )
+            .with_hint(format!("try {program} in a terminal; outlast config edit")),
+            Self::Failed(error) => Error::new(ErrorKind::Failed, format!("starting {program}: {error}"))
+                .with_hint(format!("try {program} in a terminal; outlast config edit")),
         }
     }
 }

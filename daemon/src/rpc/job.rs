@@ -51,7 +51,10 @@ impl Jobs {
         let (base_env, env) = (take(&mut request.base_env), take(&mut request.env));
         let id = request.request_id.take();
         let once = request::once(&self.app.secret, "CreateJob", id, &request, &[&base_env, &env])?;
-        let name = request.name.map(|name| request::name(&name)).transpose()?;
+        let name = request
+            .name
+            .map(|name| request::name(&name, "outlast run --name"))
+            .transpose()?;
         let timeout_ms = request
             .timeout
             .map(|limit| request::millis("time limit", limit))

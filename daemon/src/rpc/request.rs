@@ -54,13 +54,16 @@ pub fn once<M: Message>(
     Ok(Some(Request { id, fingerprint }))
 }
 
-/// A name that a user gives.
+/// A name that a user gives. `typed`: what is typed before it.
 ///
 /// # Errors
-/// When it breaks the rule, which is the message.
-pub fn name(text: &str) -> Result<Name, Error> {
-    text.parse::<Name>()
-        .map_err(|rule| Error::new(ErrorKind::Usage, rule.to_string()))
+/// When it breaks the rule, which is the message; the hint has a name that does not.
+pub fn name(text: &str, typed: &str) -> Result<Name, Error> {
+    text.parse::<Name>().map_err(|rule| {
+        let near = Name::near(text);
+        let near = near.as_ref().map_or("NAME", Name::as_str);
+        Error::new(ErrorKind::Usage, rule.to_string()).with_hint(format!("{typed} {near}"))
+    })
 }
 
 /// A duration in milliseconds, rounded up.

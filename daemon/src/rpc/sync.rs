@@ -48,7 +48,11 @@ impl Syncs {
     async fn create(&self, mut request: CreateSyncRequest) -> Result<CreateSyncResponse, Error> {
         let id = request.request_id.take();
         let once = request::once(&self.app.secret, "CreateSync", id, &request, &[])?;
-        let name = request.name.as_deref().map(request::name).transpose()?;
+        let name = request
+            .name
+            .as_deref()
+            .map(|name| request::name(name, "outlast sync add"))
+            .transpose()?;
         let new = NewSync {
             name,
             adopt: request.adopt,

@@ -96,20 +96,18 @@ impl Wanted {
         before: Option<&str>,
         after: Option<&str>,
     ) -> Result<Self, Error> {
-        let usage = |message: String| Error::new(ErrorKind::Usage, message);
+        let usage = |message: String, hint: &str| Error::new(ErrorKind::Usage, message).with_hint(hint);
         if limit > LIMIT_MAX {
-            return Err(usage(format!(
-                "at most {LIMIT_MAX} entries of a history can be had at once"
-            )));
+            let message = format!("at most {LIMIT_MAX} entries of a history can be had at once");
+            return Err(usage(message, "ask for the rest before the first of them"));
         }
         let offset = |id: &str| {
             let digits = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
             let offset = id.parse().ok().filter(|_| digits);
             let shown: String = id.chars().take(40).collect();
             offset.ok_or_else(|| {
-                usage(format!(
-                    "{shown:?} is no id of an entry of a history, which is a number"
-                ))
+                let message = format!("{shown:?} is no id of an entry of a history, which is a number");
+                usage(message, "outlast session history NAME --json has the ids")
             })
         };
         let page = match (before, after) {

@@ -79,22 +79,31 @@ impl Typing {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let problem = if self.text.len() > TEXT_MAX {
-            format!(
+        let (problem, hint) = if self.text.len() > TEXT_MAX {
+            let problem = format!(
                 "the text has {} bytes; at most {TEXT_MAX} can be typed at once",
                 self.text.len()
-            )
+            );
+            (problem, "send it in pieces, all but the last with --no-enter")
         } else if self.keys.len() > KEYS_MAX {
-            format!(
+            let problem = format!(
                 "these are {} keys; at most {KEYS_MAX} can be pressed at once",
                 self.keys.len()
+            );
+            (
+                problem,
+                "send them in pieces: outlast session send NAME --keys KEY…",
             )
         } else if self.text.is_empty() && self.keys.is_empty() {
-            "there is nothing to type".to_owned()
+            let problem = "there is nothing to type".to_owned();
+            (
+                problem,
+                "outlast session send NAME TEXT, or outlast session send NAME --keys Enter",
+            )
         } else {
             return Ok(());
         };
-        Err(Error::new(ErrorKind::Usage, problem))
+        Err(Error::new(ErrorKind::Usage, problem).with_hint(hint))
     }
 }
 

@@ -69,8 +69,11 @@ pub fn expression(text: &str) -> Result<Regex, Error> {
         Error::new(ErrorKind::Usage, message)
     };
     if text.len() > PATTERN_MAX {
-        return Err(wrong(format!("it is longer than {PATTERN_MAX} bytes")));
+        return Err(wrong(format!("it is longer than {PATTERN_MAX} bytes"))
+            .with_hint("match a piece of the line: outlast session wait NAME --until output --match PIECE"));
     }
+    // As it is typed, to find the text itself.
+    let plain = regex::escape(text).replace('\'', r"'\''");
     RegexBuilder::new(text)
         .size_limit(REGEX_MAX)
         .dfa_size_limit(REGEX_MAX)
@@ -87,6 +90,9 @@ pub fn expression(text: &str) -> Result<Regex, Error> {
                     .trim_start_matches("error: ")
                     .to_owned(),
             )
+            .with_hint(format!(
+                "to find it as it stands: outlast session wait NAME --until output --match '{plain}'"
+            ))
         })
 }
 
@@ -413,6 +419,13 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Usage);
             assert!(!error.message.contains('\n'), "{}", error.message);
             assert!(!error.message.contains("error:"), "{}", error.message);
+            let hint = error.hint.unwrap();
+            assert!(
+                hint.contains("outlast session wait NAME --until output --match "),
+                "{hint}"
+            );
         }
+        let hint = expression("it's (").unwrap_err().hint.unwrap();
+        assert!(hint.ends_with(r"--match 'it'\''s \('"), "{hint}");
     }
 }

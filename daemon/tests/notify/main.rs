@@ -272,6 +272,7 @@ fn a_test_says_of_each_way_what_is_wrong_with_it() {
     assert_eq!(
         tested.out(),
         "desktop   failed  notify-send did not end within 5 s, and was killed\n\
+         \x20                 hint: try notify-send in a terminal; outlast config edit\n\
          terminal  nobody  no terminal is attached to a session\n\
          \x20                 hint: outlast attach NAME, in another terminal\n\
          command   failed  the command failed (exit status: 4): no such pager\n\

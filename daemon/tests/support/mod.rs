@@ -1,6 +1,8 @@
 //! The real daemon in a sealed sandbox, started as the control program starts it: with a pipe to say how it went.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod cli;
+
 use std::{fs::File, io::Read as _, process::Command, time::Duration};
 
 use outlast_client::v1::{

@@ -72,7 +72,10 @@ pub async fn send(ctx: &Context, args: SessionSend) -> Result<u8> {
 
 /// What is in a file, or comes by standard input, less its last line end.
 fn read(file: &Path) -> Result<String> {
-    let failed = |error: io::Error| Failure::io("reading", file.display(), &error);
+    let failed = |error: io::Error| {
+        Failure::io("reading", file.display(), &error)
+            .hint("name a file that can be read, or - for standard input")
+    };
     let mut bytes = Vec::new();
     if file == Path::new("-") {
         io::stdin().lock().take(MOST).read_to_end(&mut bytes)

@@ -253,7 +253,9 @@ pub fn ended_first(now: &v1::Session, condition: &Condition) -> Failure {
         _ => "that was written",
     };
     let message = format!("session {} {} before {what}", now.name, super::how_it_ended(now));
-    Failure::new(ErrorKind::Failed, message).about(&now.name)
+    Failure::new(ErrorKind::Failed, message)
+        .hint(format!("outlast session peek {} shows its last screen", now.name))
+        .about(&now.name)
 }
 
 /// What a session does that rests. Absent: it is not known, for what rests does not work: that something has its terminal, or

@@ -57,6 +57,15 @@ pub(super) fn tmux(cause: tmux::Error) -> Status {
     }
 }
 
+/// There is no such key.
+pub(super) fn no_key(name: &str) -> Status {
+    let message =
+        format!("no key is called {name:?}; keys are called as tmux does: Enter, C-c, Up, F1, M-x, …");
+    Error::new(ErrorKind::Usage, message)
+        .with_hint("outlast session send NAME --keys Enter; text is sent without --keys")
+        .into_status()
+}
+
 /// tmux has no screen for this session.
 pub(super) fn no_screen(id: &str) -> Status {
     Error::new(

@@ -10,7 +10,7 @@ use tonic::Status;
 
 use super::{
     Core, apart,
-    error::{check_id, failed, no_screen, not_found, tmux, usage, wrong_state},
+    error::{check_id, failed, no_key, no_screen, not_found, tmux, usage, wrong_state},
     paste::{self, Pasted},
     settle::{pane, tmux_name},
     signs::answered,
@@ -188,9 +188,7 @@ pub(super) async fn send(core: &Core, request: SendSessionRequest) -> Result<Sen
     }
     if let Some(unknown) = request.keys.iter().find(|key| !is_key(key)) {
         let shown: String = unknown.chars().take(40).collect();
-        return Err(usage(format!(
-            "no key is called {shown:?}; keys are called as tmux does: Enter, C-c, Up, F1, M-x, …"
-        )));
+        return Err(no_key(&shown));
     }
     let dir = core.root.session(id);
     if !dir.exists() {
