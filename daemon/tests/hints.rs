@@ -145,3 +145,30 @@ fn hints_can_be_typed() {
         assert_eq!(hint(&sandbox, args, 2), wanted, "{args:?}");
     }
 }
+
+#[test]
+fn a_host_that_there_is_not_is_no_filter() {
+    let sandbox = Sandbox::new();
+    create(&sandbox, "sh", &["cat"]);
+    for args in [
+        &["session", "list", "--host", "nope"][..],
+        &["session", "list", "--host", "local,nope"],
+        &["session", "create", "x", "--host", "nope"],
+        &["job", "list", "--host", "nope"],
+        &["run", "--host", "nope", "--", "true"],
+        &["provider", "check", "claude", "--host", "nope"],
+        &["provider", "install", "claude", "--host", "nope", "--yes"],
+        &["host", "show", "nope"],
+    ] {
+        let code = if args[0] == "run" { 125 } else { 3 };
+        assert_eq!(hint(&sandbox, args, code), "outlast host list", "{args:?}");
+    }
+    let subjects = hint(&sandbox, &["events", "--subject", "nope"], 3);
+    assert!(subjects.contains("outlast host list"), "{subjects}");
+    let listed = outlast(&sandbox, &["session", "list", "--host", "local", "--json"]);
+    assert!(listed.contains("\"sh\""), "{listed}");
+    assert_eq!(
+        outlast(&sandbox, &["job", "list", "--host", "local", "--json"]),
+        "[]\n"
+    );
+}

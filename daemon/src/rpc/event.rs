@@ -285,7 +285,7 @@ async fn resolve(app: &App, word: &str) -> Result<Vec<String>, Failure> {
                 format!("no job, session, sync or host is called {}", word.escape_debug()),
             );
             Err(error
-                .with_hint("outlast job list; outlast session list; outlast sync list")
+                .with_hint("outlast job list; outlast session list; outlast sync list; outlast host list")
                 .about(word)
                 .into())
         }

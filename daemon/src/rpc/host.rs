@@ -250,6 +250,15 @@ pub fn unknown_host(name: &str) -> Failure {
     error.with_hint("outlast host list").about(name).into()
 }
 
+/// Checks the hosts of a filter.
+///
+/// # Errors
+/// The first one that there is not.
+pub fn check_all(app: &App, names: &[String]) -> Result<(), Failure> {
+    let unknown = names.iter().find(|name| app.hosts.get(name).is_none());
+    unknown.map_or(Ok(()), |name| Err(unknown_host(name)))
+}
+
 /// What somebody hears who is attached to a session of a host that is removed.
 #[must_use]
 pub fn removed(name: &str) -> Error {

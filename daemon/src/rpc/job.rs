@@ -91,6 +91,7 @@ impl Jobs {
             })?),
         };
         let states = states(&request.states)?;
+        host::check_all(&self.app, &request.hosts)?;
         let page = self.app.store.list_jobs(JobFilter {
             states,
             hosts: request.hosts,

@@ -114,6 +114,7 @@ impl Sessions {
             states: states(&request.states)?,
             hosts: request.hosts,
         };
+        host::check_all(&self.app, &filter.hosts)?;
         let sessions = self.app.store.list_sessions(filter).await?;
         let activities = request.activities;
         let any = activities.is_empty() || activities.contains(&0);
