@@ -4,6 +4,9 @@ use clap::{Args, Subcommand, ValueEnum};
 
 /// Being told.
 #[derive(Debug, Subcommand)]
+#[command(after_help = "\
+What is told, of what and how is in the configuration: outlast config edit, [notify].
+Of one session or job five notices are told at once, after that one in 20 s; such a one says of how many it is the last.")]
 pub enum Notify {
     /// Tell something now by each way that is configured, and say how that went
     Test(NotifyTest),

@@ -187,6 +187,15 @@ pub struct Said {
     pub text: String,
 }
 
+/// One change that is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Told {
+    thing: Thing,
+    said: Said,
+    /// For how many it stands: itself, and those that were held back before it.
+    count: u32,
+}
+
 /// What happened to a session or a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
@@ -216,20 +225,23 @@ pub struct Notice {
     pub state: State,
     /// What it tells of.
     pub things: Vec<Thing>,
+    /// For how many changes it stands: one of each thing, and those that were held back before. 1 at least.
+    pub count: u32,
 }
 
 impl Notice {
     /// Puts into words what happened, in the order of how much it wants somebody, and then of names. None when nothing did.
-    fn of(mut told: Vec<(Thing, Said)>) -> Option<Self> {
-        told.sort_by(|(a, said_a), (b, said_b)| {
-            (said_a.state, a.noun, &a.name).cmp(&(said_b.state, b.noun, &b.name))
+    fn of(mut told: Vec<Told>) -> Option<Self> {
+        told.sort_by(|a, b| {
+            (a.said.state, a.thing.noun, &a.thing.name).cmp(&(b.said.state, b.thing.noun, &b.thing.name))
         });
-        let state = told.iter().map(|(_, said)| said.state).min()?;
+        let state = told.iter().map(|told| told.said.state).min()?;
         Some(Self {
             title: words::title(&told),
             body: words::body(&told),
             state,
-            things: told.into_iter().map(|(thing, _)| thing).collect(),
+            count: told.iter().fold(0, |sum, told| sum.saturating_add(told.count)),
+            things: told.into_iter().map(|told| told.thing).collect(),
         })
     }
 
@@ -241,6 +253,7 @@ impl Notice {
             body: "This is a test.".to_owned(),
             state: State::Waiting,
             things: Vec::new(),
+            count: 1,
         }
     }
 

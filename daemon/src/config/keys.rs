@@ -161,7 +161,8 @@ pub(super) const KEYS: &[Key] = &[
     Key {
         table: "notify",
         name: "on",
-        about: "what you are told of: all, none, or some of waiting, error, broken, lost, failed, exited, idle, succeeded",
+        about: "what you are told of: all, none, or some of waiting, error, broken, lost, failed, exited, idle, succeeded; of \
+                one thing five times at once, and then once in 20 s",
         set: |config, value| notify::settings::states(value).map(|on| config.notify.rules.on = on),
         show: |config| format!("{:?}", listed(&config.notify.rules.on)),
     },

@@ -55,7 +55,6 @@ fn environment(notice: &Notice) -> [(&'static str, String); 7] {
             "OUTLAST_NOTICE_HOST",
             notice.host().unwrap_or_default().to_owned(),
         ),
-        // A test tells of nothing, and is one notice all the same.
-        ("OUTLAST_NOTICE_COUNT", notice.things.len().max(1).to_string()),
+        ("OUTLAST_NOTICE_COUNT", notice.count.to_string()),
     ]
 }

@@ -67,8 +67,7 @@ fn message(notice: &Notice, now: TimeMs) -> String {
         "sessions": names(Noun::Session),
         "jobs": names(Noun::Job),
         "host": notice.host(),
-        // A test tells of nothing, and is one notice all the same.
-        "count": notice.things.len().max(1),
+        "count": notice.count,
         "time": time,
     })
     .to_string()

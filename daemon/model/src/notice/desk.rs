@@ -3,14 +3,14 @@
 //! A change is not told at once: what comes within [`GATHERS`] becomes one notice, and what is over again by then is told
 //! to nobody. What was told is not told again before it was something else for longer than [`SETTLES`], so that whatever
 //! flickers is told once; and of one thing only so much is told, so that a program that finds new words every second
-//! annoys nobody.
+//! annoys nobody. What is told after others were held back says for how many it stands.
 
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-use super::{Change, Channel, Notice, Noun, Rules, Said, Thing};
+use super::{Change, Channel, Notice, Noun, Rules, Said, Thing, Told};
 
 /// What comes within so long becomes one notice.
 pub const GATHERS: Duration = Duration::from_secs(1);
@@ -47,6 +47,8 @@ struct Subject {
     told: Vec<(Said, Instant)>,
     /// How much more may be told, and since when that counts.
     left: (u32, Instant),
+    /// The last thing that was held back since something was told, and how many there were.
+    held: Option<(Said, u32)>,
 }
 
 impl Subject {
@@ -57,6 +59,7 @@ impl Subject {
             does: None,
             told: Vec::new(),
             left: (AT_ONCE, now),
+            held: None,
         }
     }
 
@@ -85,6 +88,23 @@ impl Subject {
         if !self.was_told(&said) {
             self.told.push((said, now));
         }
+    }
+
+    /// Holds this back, which may have been so before.
+    fn hold(&mut self, said: &Said) {
+        self.held = match self.held.take() {
+            Some((last, count)) if last == *said => Some((last, count)),
+            earlier => Some((
+                said.clone(),
+                earlier.map_or(1, |(_, count)| count.saturating_add(1)),
+            )),
+        };
+    }
+
+    /// For how many this stands, when it is told now.
+    fn release(&mut self, said: &Said) -> u32 {
+        self.hold(said);
+        self.held.take().map_or(1, |(_, count)| count)
     }
 
     /// Takes one of what may be told, or says when there is one again.
@@ -192,7 +212,7 @@ impl Desk {
     /// nobody.
     pub fn tell(&mut self, now: Instant, looked_at: impl Fn(&str) -> bool) -> Vec<(Channel, Notice)> {
         self.due = None;
-        let mut told: Vec<(Thing, Said)> = Vec::new();
+        let mut told: Vec<Told> = Vec::new();
         for id in std::mem::take(&mut self.waiting) {
             let Some(subject) = self.subjects.get_mut(&id) else {
                 continue;
@@ -203,14 +223,20 @@ impl Desk {
             if let Some(said) = wanted.cloned() {
                 if looked_at(&id) {
                     // Seen, which is better than told.
+                    subject.held = None;
                     subject.tell(said, now);
                 } else if let Err(later) = subject.take(now) {
+                    subject.hold(&said);
                     self.due = Some(self.due.map_or(later, |due| due.min(later)));
                     self.waiting.push(id);
                     continue;
                 } else {
                     subject.tell(said.clone(), now);
-                    told.push((subject.thing.clone(), said));
+                    told.push(Told {
+                        count: subject.release(&said),
+                        thing: subject.thing.clone(),
+                        said,
+                    });
                 }
             }
             if subject.thing.noun == Noun::Job {
@@ -218,9 +244,11 @@ impl Desk {
             }
         }
         let by = |channel: Channel| {
-            let told = told
-                .iter()
-                .filter(|(thing, said)| self.rules.channels(said.state, thing).contains(&channel));
+            let told = told.iter().filter(|told| {
+                self.rules
+                    .channels(told.said.state, &told.thing)
+                    .contains(&channel)
+            });
             Notice::of(told.cloned().collect()).map(|notice| (channel, notice))
         };
         Channel::ALL.into_iter().filter_map(by).collect()
@@ -283,17 +311,22 @@ mod tests {
             self.does(name, None)
         }
 
-        /// Lets time go by; the titles of what is told meanwhile.
-        fn pass(&mut self, time: Duration) -> Vec<String> {
+        /// Lets time go by; what is told meanwhile.
+        fn hear(&mut self, time: Duration) -> Vec<Notice> {
             let end = self.now + time;
-            let mut titles = Vec::new();
+            let mut notices = Vec::new();
             while let Some(due) = self.desk.due().filter(|due| *due <= end) {
                 let looked_at = self.looked_at;
                 let told = self.desk.tell(due, |_| looked_at);
-                titles.extend(told.into_iter().map(|(_, notice)| notice.title));
+                notices.extend(told.into_iter().map(|(_, notice)| notice));
             }
             self.now = end;
-            titles
+            notices
+        }
+
+        /// Lets time go by; the titles of what is told meanwhile.
+        fn pass(&mut self, time: Duration) -> Vec<String> {
+            self.hear(time).into_iter().map(|notice| notice.title).collect()
         }
     }
 
@@ -357,6 +390,40 @@ mod tests {
             let words = format!("again {second}");
             assert_eq!(at.waits("a", &words).pass(GATHERS).len(), 1, "{second}");
         }
+    }
+
+    #[test]
+    fn what_stands_for_many_says_for_how_many() {
+        let mut at = At::new();
+        // More than may be told, and one of them twice.
+        for second in 0..AT_ONCE {
+            let told = at.waits("a", &second.to_string()).hear(GATHERS);
+            assert_eq!((told[0].title.as_str(), told[0].count), ("a waits on build1", 1));
+        }
+        for words in ["x", "y", "y", "z"] {
+            assert!(at.waits("a", words).pass(GATHERS).is_empty());
+        }
+        let told = at.hear(PAUSE);
+        assert_eq!(told.len(), 1);
+        assert_eq!(
+            (told[0].title.as_str(), told[0].body.as_str(), told[0].count),
+            ("a waits on build1 (the last of 3)", "z", 3)
+        );
+        // It is counted anew.
+        for words in ["u", "v"] {
+            assert!(at.waits("a", words).pass(GATHERS).is_empty());
+        }
+        let told = at.hear(PAUSE);
+        assert_eq!(told[0].title, "a waits on build1 (the last of 2)");
+        // Who sees the last of them needs no count.
+        for words in ["1", "2"] {
+            assert!(at.waits("a", words).pass(GATHERS).is_empty());
+        }
+        at.looked_at = true;
+        assert!(at.hear(PAUSE).is_empty());
+        at.looked_at = false;
+        let told = at.waits("a", "again").hear(PAUSE);
+        assert_eq!(told[0].count, 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Notices in words: one line, and some more below it.
 
-use super::{Noun, Said, State, Thing};
+use super::{Noun, State, Thing, Told};
 
 /// The host that needs no mention.
 const LOCAL: &str = crate::host::LOCAL;
@@ -15,28 +15,26 @@ const LINES: usize = 5;
 const LINE: usize = 120;
 
 /// What happened, in one line: `agent waits on build1`, or `3 sessions wait: a, b, c`.
-pub(super) fn title(told: &[(Thing, Said)]) -> String {
+pub(super) fn title(told: &[Told]) -> String {
     let mut groups: Vec<(State, Noun)> = told
         .iter()
-        .map(|(thing, said)| (said.state, thing.noun))
+        .map(|told| (told.said.state, told.thing.noun))
         .collect();
     groups.sort_unstable();
     groups.dedup();
     let parts: Vec<String> = groups
         .into_iter()
         .map(|(state, noun)| {
-            let things: Vec<&Thing> = told
+            let of_group = told
                 .iter()
-                .filter(|(thing, said)| (said.state, thing.noun) == (state, noun))
-                .map(|(thing, _)| thing)
-                .collect();
-            group(state, noun, &things)
+                .filter(|told| (told.said.state, told.thing.noun) == (state, noun));
+            group(state, noun, &of_group.collect::<Vec<_>>())
         })
         .collect();
     parts.join("; ")
 }
 
-fn group(state: State, noun: Noun, things: &[&Thing]) -> String {
+fn group(state: State, noun: Noun, told: &[&Told]) -> String {
     let (one, several) = match state {
         State::Waiting => ("waits", "wait"),
         State::Error => ("reports an error", "report errors"),
@@ -47,14 +45,15 @@ fn group(state: State, noun: Noun, things: &[&Thing]) -> String {
         State::Idle => ("has nothing to do", "have nothing to do"),
         State::Succeeded => ("succeeded", "succeeded"),
     };
-    let place = match common_host(things.iter().copied()) {
+    let place = match common_host(told.iter().map(|told| &told.thing)) {
         Some(host) if host != LOCAL => format!(" on {host}"),
         _ => String::new(),
     };
-    let names: Vec<&str> = things.iter().map(|thing| thing.name.as_str()).collect();
+    let names: Vec<&str> = told.iter().map(|told| told.thing.name.as_str()).collect();
+    let last = told.first().map(|told| last_of(told)).unwrap_or_default();
     match (names.as_slice(), noun) {
-        ([name], Noun::Session) => format!("{name} {one}{place}"),
-        ([name], Noun::Job) => format!("job {name} {one}{place}"),
+        ([name], Noun::Session) => format!("{name} {one}{place}{last}"),
+        ([name], Noun::Job) => format!("job {name} {one}{place}{last}"),
         (names, noun) => {
             let nouns = match noun {
                 Noun::Session => "sessions",
@@ -71,17 +70,35 @@ fn group(state: State, noun: Noun, things: &[&Thing]) -> String {
     }
 }
 
-/// What they say: of one thing all of it, of several a line each.
-pub(super) fn body(told: &[(Thing, Said)]) -> String {
-    if let [(_, said)] = told {
-        return said.text.clone();
+/// For how many it stands, if it is not only itself.
+fn last_of(told: &Told) -> String {
+    match told.count {
+        0 | 1 => String::new(),
+        count => format!(" (the last of {count})"),
     }
-    let lines: Vec<String> = told
-        .iter()
-        .filter(|(_, said)| !said.text.is_empty())
-        .take(LINES)
-        .map(|(thing, said)| cut(&format!("{}: {}", thing.name, said.text)))
+}
+
+/// What they say: of one thing all of it, of several a line each, and how many lines are left out.
+pub(super) fn body(told: &[Told]) -> String {
+    if let [told] = told {
+        return told.said.text.clone();
+    }
+    let say = told.iter().filter(|told| !told.said.text.is_empty());
+    let mut lines: Vec<String> = say
+        .map(|told| {
+            cut(&format!(
+                "{}{}: {}",
+                told.thing.name,
+                last_of(told),
+                told.said.text
+            ))
+        })
         .collect();
+    let more = lines.len().saturating_sub(LINES);
+    if more > 0 {
+        lines.truncate(LINES);
+        lines.push(format!("and {more} more"));
+    }
     lines.join("\n")
 }
 
@@ -102,9 +119,9 @@ pub(super) fn common_host<'a>(mut things: impl Iterator<Item = &'a Thing>) -> Op
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Said, *};
 
-    fn of(noun: Noun, name: &str, host: &str, state: State, text: &str) -> (Thing, Said) {
+    fn of(noun: Noun, name: &str, host: &str, state: State, text: &str) -> Told {
         let thing = Thing {
             noun,
             id: name.to_owned(),
@@ -112,7 +129,11 @@ mod tests {
             host: host.to_owned(),
         };
         let text = text.to_owned();
-        (thing, Said { state, text })
+        Told {
+            thing,
+            said: Said { state, text },
+            count: 1,
+        }
     }
 
     #[test]
@@ -138,6 +159,24 @@ mod tests {
         }
         assert_eq!(title(&told), "6 sessions wait: a, b, c, d and 2 more");
         assert_eq!(body(&told), "d: Really?\ne: Really?\nf: Really?");
+        for name in ["g", "h", "i", "j"] {
+            told.push(of(Noun::Session, name, LOCAL, State::Waiting, "Sure?"));
+        }
+        let body = body(&told);
+        assert_eq!(body.lines().count(), LINES + 1);
+        assert!(body.ends_with("h: Sure?\nand 2 more"), "{body}");
+    }
+
+    #[test]
+    fn what_stands_for_others_says_so() {
+        let last = |name, count| Told {
+            count,
+            ..of(Noun::Session, name, LOCAL, State::Waiting, "Go on?")
+        };
+        assert_eq!(title(&[last("a", 7)]), "a waits (the last of 7)");
+        let both = [last("a", 7), last("b", 1)];
+        assert_eq!(title(&both), "2 sessions wait: a, b");
+        assert_eq!(body(&both), "a (the last of 7): Go on?\nb: Go on?");
     }
 
     #[test]
