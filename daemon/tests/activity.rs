@@ -5,10 +5,13 @@
     reason = "a test that cannot go on has failed, and a panic is how it says so"
 )]
 
+mod support;
+
 use outlast_client::v1::{Activity, Session};
 use outlast_testkit::{Client, DEADLINE, Process, Sandbox};
 use rustix::process::Signal;
 use serde_json::Value;
+use support::cli::{json, outlast};
 
 /// Asks, works on the answer, has nothing to do, and ends when told.
 const AGENT: &str = r#"
@@ -86,14 +89,6 @@ const SLOW: &str = r#"
     draw '> '
     read -r more
 "#;
-
-fn outlast(sandbox: &Sandbox, args: &[&str]) -> String {
-    sandbox.outlast(args).success().out()
-}
-
-fn json(sandbox: &Sandbox, args: &[&str]) -> Value {
-    sandbox.outlast(args).success().json()
-}
 
 fn create(sandbox: &Sandbox, name: &str, script: &str) {
     outlast(sandbox, &["session", "create", name, "--", "sh", "-c", script]);

@@ -5,10 +5,13 @@
     reason = "a test that cannot go on has failed, and a panic is how it says so"
 )]
 
+mod support;
+
 use std::fs;
 
 use outlast_testkit::{DEADLINE, Sandbox, wait_until};
 use serde_json::Value;
+use support::cli::{create, json, outlast};
 
 /// Asks twice, the second time when it is let, and ends with the second answer.
 const AGENT: &str = r#"
@@ -21,22 +24,6 @@ const AGENT: &str = r#"
     read -r code
     exit "$code"
 "#;
-
-fn outlast(sandbox: &Sandbox, args: &[&str]) -> String {
-    sandbox.outlast(args).success().out()
-}
-
-fn json(sandbox: &Sandbox, args: &[&str]) -> Value {
-    sandbox.outlast(args).success().json()
-}
-
-fn create(sandbox: &Sandbox, name: &str, command: &[&str]) {
-    let home = sandbox.home().display().to_string();
-    outlast(
-        sandbox,
-        &[&["session", "create", name, "--cwd", &home, "--"], command].concat(),
-    );
-}
 
 fn shows(sandbox: &Sandbox, name: &str, text: &str) {
     wait_until(DEADLINE, &format!("{text:?} on the screen"), || {

@@ -5,32 +5,19 @@
     reason = "a test that cannot go on has failed, and a panic is how it says so"
 )]
 
+mod support;
+
 use std::fs;
 
 use outlast_client::v1::{Activity, Session};
 use outlast_testkit::{Client, DEADLINE, Sandbox, wait_until};
 use serde_json::Value;
+use support::cli::{create, json, outlast};
 
 /// A deployment that asks.
 const DEPLOY: &str = r#"read -p "Deploy to production? [y/N] " a; echo "got $a""#;
 
 const QUESTION: &str = "Deploy to production? [y/N]";
-
-fn outlast(sandbox: &Sandbox, args: &[&str]) -> String {
-    sandbox.outlast(args).success().out()
-}
-
-fn json(sandbox: &Sandbox, args: &[&str]) -> Value {
-    sandbox.outlast(args).success().json()
-}
-
-fn create(sandbox: &Sandbox, name: &str, command: &[&str]) {
-    let home = sandbox.home().display().to_string();
-    outlast(
-        sandbox,
-        &[&["session", "create", name, "--cwd", &home, "--"], command].concat(),
-    );
-}
 
 fn does(sandbox: &Sandbox, name: &str, fits: impl Fn(&Session) -> bool) -> Session {
     Client::new(sandbox, DEADLINE).session(name, fits)

@@ -5,6 +5,8 @@
     reason = "a test that cannot go on has failed, and a panic is how it says so"
 )]
 
+mod support;
+
 use std::{
     fs,
     time::{Duration, Instant},
@@ -12,24 +14,14 @@ use std::{
 
 use outlast_testkit::{DEADLINE, Sandbox, wait_until};
 use serde_json::Value;
+use support::cli::{create, json, outlast};
 
 /// Marks as users make them: the shell says nothing of its commands but where they are.
 const MARKS: &str = "PROMPT_COMMAND='printf \"\\e]133;D;%s\\a\" $?'\nPS1='\\[\\e]133;A\\a\\]$ \\[\\e]133;B\\a\\]'\nPS0='\\e]133;C\\a'\n";
 
-fn outlast(sandbox: &Sandbox, args: &[&str]) -> String {
-    sandbox.outlast(args).success().out()
-}
-
-fn json(sandbox: &Sandbox, args: &[&str]) -> Value {
-    sandbox.outlast(args).success().json()
-}
-
-fn create(sandbox: &Sandbox, name: &str, command: &[&str]) {
-    let home = sandbox.home().display().to_string();
-    outlast(
-        sandbox,
-        &[&["session", "create", name, "--cwd", &home, "--"], command].concat(),
-    );
+/// Starts a shell that is at its prompt.
+fn shell(sandbox: &Sandbox, name: &str, command: &[&str]) {
+    create(sandbox, name, command);
     outlast(
         sandbox,
         &["session", "wait", name, "--until", "idle", "--timeout", "20s"],
@@ -47,7 +39,7 @@ fn send(sandbox: &Sandbox, name: &str, text: &str) {
 fn marked(sandbox: &Sandbox, marks: &str) {
     let rc = sandbox.home().join("rc");
     fs::write(&rc, marks).unwrap();
-    create(
+    shell(
         sandbox,
         "sh",
         &["bash", "--rcfile", &rc.display().to_string(), "-i"],
@@ -113,7 +105,11 @@ fn a_shell_with_marks_has_a_history_with_codes() {
     let mut pages = Vec::new();
     let mut before = Vec::new();
     loop {
-        let args = [&["sh", "--limit", "2"][..], &before.iter().map(String::as_str).collect::<Vec<_>>()].concat();
+        let args = [
+            &["sh", "--limit", "2"][..],
+            &before.iter().map(String::as_str).collect::<Vec<_>>(),
+        ]
+        .concat();
         let (page, told) = history(&sandbox, &args);
         let Some(first) = told.get(0) else { break };
         before = vec!["--before".to_owned(), first["id"].as_str().unwrap().to_owned()];
@@ -152,10 +148,7 @@ fn a_shell_with_marks_has_a_history_with_codes() {
     outlast(&sandbox, &["session", "send", "sh", "exit"]);
     outlast(&sandbox, &["session", "wait", "sh", "--timeout", "20s"]);
     let (_, told) = history(&sandbox, &["sh", "--limit", "2"]);
-    assert_eq!(
-        (&told[0]["text"], running(&told)),
-        (&"exit".into(), false.into())
-    );
+    assert_eq!((&told[0]["text"], running(&told)), (&"exit".into(), false.into()));
     assert_eq!(
         outlast(
             &sandbox,
@@ -233,7 +226,7 @@ fn a_command_that_prints_nothing_takes_its_time() {
 #[test]
 fn without_marks_what_was_sent_and_echoed_is_the_history() {
     let sandbox = Sandbox::new();
-    create(&sandbox, "sh", &["bash", "--norc", "-i"]);
+    shell(&sandbox, "sh", &["bash", "--norc", "-i"]);
     let sends = [
         "echo hello",
         "printf '\\033[?1049hmenu\\033[?1049lback\\n'",
@@ -339,8 +332,8 @@ fn lines_that_are_pasted_into_a_shell_with_marks_are_commands_with_codes() {
 #[test]
 fn lines_that_are_pasted_into_other_shells_are_told_without_their_prompts() {
     let sandbox = Sandbox::new();
-    for (name, shell) in [("bash", &["bash", "--norc", "-i"][..]), ("zsh", &["zsh", "-f"])] {
-        create(&sandbox, name, shell);
+    for (name, program) in [("bash", &["bash", "--norc", "-i"][..]), ("zsh", &["zsh", "-f"])] {
+        shell(&sandbox, name, program);
         send_all(&sandbox, name);
         // One marks it that it begins a line of its own, the other one does not.
         let printed = if name == "zsh" { "one\ntwo\n" } else { "one\ntwo" };
@@ -372,7 +365,7 @@ fn a_long_command_is_told_whole() {
     fs::write(sandbox.home().join("long"), &long).unwrap();
     let file = sandbox.home().join("long").display().to_string();
     marked(&sandbox, MARKS);
-    create(&sandbox, "plain", &["bash", "--norc", "-i"]);
+    shell(&sandbox, "plain", &["bash", "--norc", "-i"]);
     for name in ["sh", "plain"] {
         outlast(
             &sandbox,
