@@ -145,6 +145,87 @@ input()";
 }
 
 #[test]
+fn a_sign_to_type_behind_is_told_as_the_question_above_it() {
+    let sandbox = Sandbox::new();
+    let script = r#"echo "Which colour?"; select c in red blue; do break; done
+        printf "\nsecret $c\n"; read -sp "> " a
+        printf "\nYour name:\n"; read -p "> " a"#;
+    create(&sandbox, "menu", &["bash", "-c", script]);
+    assert_eq!(asks(&sandbox, "menu", None), "Which colour?\n");
+    outlast(&sandbox, &["session", "send", "menu", "--no-enter", "0"]);
+    let half = does(&sandbox, "menu", |menu| menu.activity() == Activity::Waiting);
+    assert_eq!(half.activity_message.as_deref(), Some("Which colour?"));
+    // What stands above the sign of a secret need be no question.
+    assert_eq!(sent(&sandbox, "menu", "2"), "waiting: >\n");
+    assert_eq!(sent(&sandbox, "menu", "secret"), "waiting: Your name:\n");
+}
+
+/// What is known of a session that is waited for.
+fn known(session: &Session) -> String {
+    format!(
+        "{:?} since {:?}, {:?}: {:?}",
+        session.activity(),
+        session.activity_since,
+        session.activity_source,
+        session.activity_message
+    )
+}
+
+#[test]
+fn what_is_known_of_sessions_is_no_news_to_the_next_daemon() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(
+        "[providers.mine]
+        binary = 'sh'
+        [[providers.mine.screen]]
+        name = 'asks'
+        doing = 'waiting'
+        last_lines = 1
+        pattern = '\\A(?P<message>Sure\\?) \\[y/n\\]\\z'
+        ",
+    );
+    let script = "import threading, time
+threading.Thread(target=lambda: time.sleep(600), daemon=True).start()
+input('server> ')";
+    fs::write(sandbox.home().join("server.py"), script).unwrap();
+    for name in ["idle", "reads", "runs"] {
+        shell(&sandbox, name);
+    }
+    send(&sandbox, "reads", r#"read -p "Name? " name"#);
+    send(&sandbox, "runs", "python3 server.py");
+    create(&sandbox, "script", &["bash", "-c", DEPLOY]);
+    create(&sandbox, "own", &["python3", "server.py"]);
+    let create_read = ["session", "create", "mine", "--provider", "mine", "--"];
+    let asks_read = ["sh", "-c", r#"printf "Sure? [y/n] "; read -r answer"#];
+    outlast(&sandbox, &[&create_read[..], &asks_read].concat());
+    let all = [
+        ("idle", Activity::Idle, "process:bash"),
+        ("reads", Activity::Waiting, "process:bash"),
+        ("runs", Activity::Waiting, "process:server.py"),
+        ("script", Activity::Waiting, "process:bash"),
+        ("own", Activity::Waiting, "process:server.py"),
+        ("mine", Activity::Waiting, "screen:mine/asks"),
+    ];
+    let look = |(name, doing, source): (&str, Activity, &str)| {
+        let seen = does(&sandbox, name, |session| {
+            session.activity() == doing && session.activity_source.as_deref() == Some(source)
+        });
+        (known(&seen), said(&sandbox, name))
+    };
+    let before = all.map(look);
+    for _ in 0..2 {
+        sandbox.kill_daemon().expect("one runs");
+        // Longer than it takes to see it anew.
+        let waits = ["session", "wait", "runs", "--until", "idle", "--timeout", "3s"];
+        drop(sandbox.outlast(&waits).code(124));
+        assert_eq!(all.map(look), before);
+    }
+    assert_eq!(sent(&sandbox, "reads", "me"), "idle\n");
+    outlast(&sandbox, &["session", "send", "script", "y"]);
+    outlast(&sandbox, &["session", "wait", "script", "--timeout", "20s"]);
+}
+
+#[test]
 fn a_shell_that_marks_its_commands_hides_no_question() {
     let sandbox = Sandbox::new();
     let rc = sandbox.home().join("rc");

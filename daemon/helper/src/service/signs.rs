@@ -10,6 +10,7 @@ mod asking;
 mod foreground;
 mod held;
 mod names;
+mod question;
 mod readings;
 
 use std::{pin::Pin, sync::Arc, time::Duration};

@@ -97,6 +97,8 @@ pub(super) struct Asking<'a> {
     edits: Option<(u32, u64)>,
     /// Whoever has the terminal reads keys and not lines.
     keys: bool,
+    /// The terminal does not show what is typed.
+    hides: bool,
     looking: Option<Looking<'a>>,
 }
 
@@ -149,7 +151,8 @@ impl<'a> Asking<'a> {
         self.again_at = again_ms.map(after);
         match step {
             Step::Read(look) => {
-                self.looking = Some(Box::pin(async move { (look, asked(core, id).await) }));
+                let hides = self.hides;
+                self.looking = Some(Box::pin(async move { (look, asked(core, id, hides).await) }));
             }
             Step::Drop => self.looking = None,
             Step::Keep => {}
@@ -180,6 +183,7 @@ impl<'a> Asking<'a> {
     fn find(&mut self, scene: &Scene<'_>) -> Option<Group> {
         let modes = scene.holds.and_then(|_holds| modes(scene.pane));
         self.keys = modes.as_ref().is_some_and(|modes| !modes.lines);
+        self.hides = modes.as_ref().is_some_and(|modes| !modes.terminal.echo);
         let (holds, modes) = (scene.holds?, modes?);
         if !modes.lines {
             if holds.name.shell {
@@ -204,7 +208,7 @@ fn after(ms: i64) -> Instant {
 }
 
 /// The line that the cursor is in. None: there is no screen.
-async fn asked(core: &Core, id: &str) -> Option<Asked> {
+async fn asked(core: &Core, id: &str, hides: bool) -> Option<Asked> {
     let request = CaptureSessionRequest {
         id: id.to_owned(),
         ..CaptureSessionRequest::default()
@@ -217,6 +221,7 @@ async fn asked(core: &Core, id: &str) -> Option<Asked> {
         &screen,
         usize::try_from(columns).ok()?,
         usize::try_from(row).ok()?,
+        hides,
     ))
 }
 
@@ -237,12 +242,24 @@ struct Memory {
     /// What was seen at the last look, and since when it is so.
     seen: Option<(Blocked, i64)>,
     told: Option<Told>,
-    /// The read that was told of last, and with which words.
-    last: Option<(Read, String)>,
+    /// What was told last.
+    last: Option<Last>,
+    /// The last look did not show whether it asks.
+    open: bool,
     /// How often it was looked at since anything happened.
     looks: u32,
     /// How often it was looked at since then while it asked, or what it asks could not be read.
     checks: u32,
+}
+
+/// What was told of a read.
+#[derive(Debug)]
+struct Last {
+    read: Read,
+    /// The line that it asked on.
+    line: String,
+    /// The words it was told with.
+    message: String,
 }
 
 /// What is told.
@@ -350,7 +367,7 @@ impl Memory {
             How::Beside => (QUIET_BESIDE_MS, STILL_BESIDE_MS),
             How::Unseen => (QUIET_MS, STILL_UNSEEN_MS),
         };
-        let was_told = self.last.as_ref().is_some_and(|(read, _)| *read == blocked.read);
+        let was_told = self.last.as_ref().is_some_and(|last| last.read == blocked.read);
         let on_its_way_ms = if was_told { ON_ITS_WAY_MS } else { 0 };
         let quiet = quiet_ms - ago(times.output.max(times.answered));
         quiet
@@ -390,12 +407,17 @@ impl Memory {
             return None;
         }
         // What is being typed behind it is no part of it.
-        let before = self.last.take().filter(|(last, _)| *last == read);
-        let message = match before {
-            Some((_, message)) if asked.line.starts_with(&message) => message,
-            _ => asked.line,
+        let before = self.last.take().filter(|last| last.read == read);
+        let last = match before {
+            Some(before) if asked.line.starts_with(&before.line) => before,
+            _ => Last {
+                read,
+                message: asked.question.unwrap_or_else(|| asked.line.clone()),
+                line: asked.line,
+            },
         };
-        self.last = Some((read, message.clone()));
+        let message = last.message.clone();
+        self.last = Some(last);
         let before = self.told.take().filter(|told| told.blocked.read == read);
         let sign = AskSign {
             message,
@@ -444,6 +466,7 @@ mod tests {
     fn line(line: &str) -> Asked {
         Asked {
             line: line.to_owned(),
+            question: (line == "#?").then(|| "Which?".to_owned()),
             at_cursor: !line.is_empty(),
         }
     }
@@ -502,6 +525,16 @@ mod tests {
             (sign("And now?", 9_910, 9_910), Some(1_000))
         );
         assert_eq!(memory.look(Group::Sleeps, times(9_950, 9_910, 9_200), "").0, None);
+    }
+
+    #[test]
+    fn what_is_typed_behind_a_sign_is_no_part_of_the_question() {
+        let mut memory = Memory::default();
+        let reads = blocked(How::Whole, 1, 0);
+        let asks = |at_ms| sign("Which?", 1_000, at_ms);
+        assert_eq!(memory.look(reads, times(1_000, 0, 0), "#?").0, asks(1_000));
+        assert_eq!(memory.look(reads, times(2_000, 1_900, 0), "").0, asks(1_000));
+        assert_eq!(memory.look(reads, times(2_050, 1_900, 0), "#? 2").0, asks(2_050));
     }
 
     #[test]

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use outlast_client::helper_v1::{ScreenReading, ScreenRule};
+use outlast_client::helper_v1::{Doing, ScreenReading, ScreenRule};
 use regex::{Regex, RegexBuilder};
 
+use super::question;
 use crate::plain;
 
 /// Longest expression, bytes.
@@ -137,19 +138,34 @@ impl Reading {
 impl Rule {
     fn fits(&self, text: &str) -> Option<Fits> {
         let found = self.pattern.captures(text)?;
-        let message = found.name(MESSAGE).map_or("", |message| message.as_str());
+        let mut message = String::new();
+        if let Some(part) = found.name(MESSAGE) {
+            message = plain::line(part.as_str().as_bytes());
+            if self.doing == Doing::Waiting as i32
+                && let Some(question) = text
+                    .get(..part.start())
+                    .and_then(|before| above(&message, before))
+            {
+                message = question;
+            }
+        }
         Some(Fits {
             rule: self.name.clone(),
             doing: self.doing,
-            message: plain::line(message.as_bytes()),
+            message,
         })
     }
 }
 
+/// The question that belongs to a message which is only a sign. `before`: what stands on the screen before it.
+fn above(message: &str, before: &str) -> Option<String> {
+    let (above, _row) = before.rsplit_once('\n')?;
+    let rows: Vec<&str> = above.lines().collect();
+    question::for_sign(message, &rows, 0, true)
+}
+
 #[cfg(test)]
 mod tests {
-    use outlast_client::helper_v1::Doing;
-
     use super::*;
 
     fn rule(name: &str, pattern: &str) -> ScreenRule {
@@ -189,6 +205,19 @@ mod tests {
         assert_eq!(read(rules(), screen, ""), is("asks", "Run rm -rf?"));
         assert_eq!(read(rules(), "Yes", ""), is("any", ""));
         assert_eq!(read(rules(), "", "Yes"), None);
+    }
+
+    #[test]
+    fn a_message_that_is_only_a_sign_is_the_question_above_it() {
+        let menu = || rule("menu", r"^ *(?<message>[>❯]) *\S*\z");
+        let screen = "Which one?\n  yes\n  no\n ❯ ";
+        assert_eq!(read(vec![menu()], screen, ""), is("menu", "Which one?"));
+        assert_eq!(read(vec![menu()], "> y", ""), is("menu", ">"));
+        let rests = ScreenRule {
+            doing: Doing::Idle.into(),
+            ..menu()
+        };
+        assert_eq!(read(vec![rests], screen, ""), is("menu", "❯"));
     }
 
     #[test]

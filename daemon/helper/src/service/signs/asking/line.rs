@@ -1,26 +1,29 @@
 //! The line that somebody is asked on. Pure.
 
-use crate::plain;
-
-/// Most rows of a screen that are read as one line.
-const ROWS_MAX: usize = 8;
+use super::super::question::{for_sign, is_question, joined};
 
 /// What stands on a screen where the cursor is, in one plain line: the row that it is in and the rows above that run on into
-/// it. Where nothing stands there, the row above, if that is a question.
-pub(super) fn asked(screen: &str, columns: usize, row: usize) -> Asked {
+/// it. Where nothing stands there, the row above, if that is a question. `hides`: the terminal does not show what is typed.
+pub(super) fn asked(screen: &str, columns: usize, row: usize, hides: bool) -> Asked {
     let rows: Vec<&str> = screen.lines().take(row + 1).map(str::trim_end).collect();
     let in_row = rows.get(row).copied().unwrap_or_default();
     if in_row.is_empty() {
         let above = row
             .checked_sub(1)
-            .map_or_else(String::new, |row| joined(&rows, columns, row));
+            .map_or_else(String::new, |row| joined(&rows, columns, row).0);
         return Asked {
             line: if is_question(&above) { above } else { String::new() },
+            question: None,
             at_cursor: false,
         };
     }
+    let (line, count) = joined(&rows, columns, row);
+    let above = rows.get(..=row - (count - 1)).and_then(<[&str]>::split_last);
+    // Who is about to type a secret may have typed one before.
+    let question = above.and_then(|(_, above)| for_sign(&line, above, columns, !hides));
     Asked {
-        line: joined(&rows, columns, row),
+        line,
+        question,
         at_cursor: true,
     }
 }
@@ -30,34 +33,10 @@ pub(super) fn asked(screen: &str, columns: usize, row: usize) -> Asked {
 pub(super) struct Asked {
     /// The line. Empty: none.
     pub(super) line: String,
+    /// What is asked in its place, where it is only a sign.
+    pub(super) question: Option<String>,
     /// The cursor stands in it.
     pub(super) at_cursor: bool,
-}
-
-/// This row and those above that are full to the last column.
-fn joined(rows: &[&str], columns: usize, row: usize) -> String {
-    let is_full = |above: &usize| {
-        let text = rows.get(*above).copied().unwrap_or_default();
-        columns > 0 && text.chars().count() >= columns
-    };
-    let above = (0..row).rev().take(ROWS_MAX - 1).take_while(is_full).count();
-    let rows = rows.get(row - above..=row).unwrap_or_default();
-    plain::line(rows.concat().as_bytes())
-}
-
-/// Whether a line that was ended asks for something: it ends like a question, or with a choice.
-fn is_question(line: &str) -> bool {
-    let line = line.trim_end();
-    let is_choice = || {
-        let (open, end) = match line.chars().last() {
-            Some(')') => ('(', ')'),
-            Some(']') => ('[', ']'),
-            _ => return false,
-        };
-        let inner = line.strip_suffix(end).and_then(|line| line.rsplit_once(open));
-        inner.is_some_and(|(before, choice)| !before.trim().is_empty() && choice.contains(['/', '|']))
-    };
-    line.ends_with(['?', ':']) || is_choice()
 }
 
 #[cfg(test)]
@@ -65,10 +44,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::plain;
 
     fn is(screen: &str, columns: usize, row: usize) -> (String, bool) {
-        let asked = asked(screen, columns, row);
+        let asked = asked(screen, columns, row, false);
         (asked.line, asked.at_cursor)
+    }
+
+    #[test]
+    fn a_sign_has_a_question_and_with_a_secret_only_one_that_looks_like_it() {
+        let question = |screen, row, hides| asked(screen, 8, row, hides).question;
+        let screen = "joe\n>\n\nWhich?\n1) a\n> x\n>\n";
+        assert_eq!(question(screen, 6, true).as_deref(), Some("Which?"));
+        assert_eq!(question(screen, 1, false).as_deref(), Some("joe"));
+        assert_eq!(question(screen, 1, true), None);
+        assert_eq!(question(screen, 4, false), None, "it has words");
+        // One that is as long as two rows.
+        assert_eq!(
+            question("Which?\n>>>>>>>>\n>>\n", 2, false).as_deref(),
+            Some("Which?")
+        );
     }
 
     #[test]
@@ -112,8 +107,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_screen_has_a_bounded_line(screen in any::<String>(), columns in 0..200_usize, row in 0..200_usize) {
-            let asked = asked(&screen, columns, row);
+        fn any_screen_has_a_bounded_line(screen in any::<String>(), columns in 0..200_usize, row in 0..200_usize, hides in any::<bool>()) {
+            let asked = asked(&screen, columns, row, hides);
+            prop_assert!(asked.question.is_none_or(|text| text.len() <= plain::MESSAGE_MAX));
             prop_assert!(asked.line.len() <= plain::MESSAGE_MAX);
         }
     }
