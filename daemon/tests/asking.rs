@@ -257,6 +257,17 @@ fn a_shell_that_marks_its_commands_hides_no_question() {
     let after = begun["after_seq"].as_u64().unwrap().to_string();
     let waits = ["waiting", "--after", &after, "--timeout", "2s"];
     drop(sandbox.outlast(&[&wait[..], &waits].concat()).code(124));
+    // It rests all the same.
+    let rests = |program: &str| {
+        does(&sandbox, "sh", |shell| {
+            let source = format!("process:{program}");
+            shell.activity() == Activity::Idle && shell.activity_source == Some(source)
+        });
+    };
+    rests("dash");
+    assert_eq!(sent(&sandbox, "sh", "true"), "idle\n");
+    send(&sandbox, "sh", "exec bash --norc --noprofile -i");
+    rests("bash");
 }
 
 #[test]

@@ -42,6 +42,10 @@ const ECHO: i64 = 300;
 /// How long a shell may take to say that a command has ended, once it has the terminal.
 const MARKS: i64 = 1_000;
 
+/// How much earlier than the mark of the command that it is a shell may seem to have come: the mark is noted when it is read, and
+/// the clock of processes is coarse.
+const COMES: i64 = 500;
+
 /// How long a shell may take to run what it was answered.
 const RUNS: i64 = 500;
 
@@ -384,11 +388,14 @@ impl Signs {
 
     fn mark(&self, next: &mut Next) -> Option<Activity> {
         let (mark, at) = self.mark?;
-        // A shell that got the terminal back, and not the one whose command it was, which would have made a mark.
+        // A shell that got the terminal back, and not the one whose command it was, which would have made a mark; or one that
+        // is the command, and makes none at its prompt.
         let shell = self.foreground.as_ref().filter(|program| program.shell);
-        if let Some(shell) = shell.filter(|shell| mark == Mark::Command && shell.since > at) {
-            next.at(shell.since + MARKS);
-            if self.now >= shell.since + MARKS {
+        let came = |shell: &&Foreground| shell.since + if shell.own { 0 } else { COMES } > at;
+        if let Some(shell) = shell.filter(|shell| mark == Mark::Command && came(shell)) {
+            let marks = shell.since.max(at) + MARKS;
+            next.at(marks);
+            if self.now >= marks {
                 return None;
             }
         }
@@ -535,6 +542,38 @@ mod tests {
             ..program("python3")
         });
         assert!(!signs.speaks());
+    }
+
+    #[test]
+    fn a_shell_that_is_the_command_of_a_mark_rests_though_it_makes_none() {
+        let mut signs = signs(1_400);
+        // The mark was noted after the shell was there.
+        signs.mark = Some((Mark::Command, 1_000));
+        signs.foreground = Some(Foreground {
+            since: 900,
+            ..program("bash")
+        });
+        let does = |signs: &Signs| {
+            let (activity, again) = signs.read();
+            (activity.map(|activity| (activity.doing, activity.source)), again)
+        };
+        let prompt = (Doing::Working, "terminal:prompt".to_owned());
+        assert_eq!(
+            does(&signs),
+            (Some(prompt.clone()), Some(Duration::from_millis(600)))
+        );
+        signs.now = 2_000;
+        assert_eq!(does(&signs).0, Some((Doing::Idle, "process:bash".to_owned())));
+        // One that was there before runs a command of its own.
+        signs.foreground.as_mut().unwrap().since = 500;
+        assert_eq!(does(&signs).0, Some(prompt.clone()));
+        // And the session's own shell made the mark.
+        signs.foreground = Some(Foreground {
+            since: 900,
+            own: true,
+            ..program("bash")
+        });
+        assert_eq!(does(&signs).0, Some(prompt));
     }
 
     fn signs(now: TimeMs) -> Signs {
