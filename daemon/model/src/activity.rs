@@ -276,6 +276,45 @@ impl Signs {
         said.is_some()
     }
 
+    /// Whether what was known of the run before may still be so, although these signs do not tell it, because not all was
+    /// looked at yet. `now`: what they tell.
+    #[must_use]
+    pub fn leave_open(&self, before: &Activity, now: Option<&Activity>) -> bool {
+        let program = before.source.strip_prefix("process:");
+        // All else is written down where it is read at once.
+        if program.is_none() && !before.source.starts_with("screen:") {
+            return false;
+        }
+        let other = self.foreground.as_ref().is_some_and(|found| match program {
+            Some(program) => found.program != program,
+            None => !found.read,
+        });
+        if other || (before.doing.ends_by_answer() && self.is_answered(before.since)) {
+            return false;
+        }
+        now.is_none_or(|now| {
+            // It is there, which is less than what it was seen doing.
+            let is_there = now.source == before.source && now.doing == Doing::Working;
+            (is_there && before.doing == Doing::Waiting)
+                || self.trust(&now.source) < self.trust(&before.source)
+        })
+    }
+
+    /// How far what was read from there can be trusted.
+    fn trust(&self, source: &str) -> u8 {
+        let read = self.foreground.as_ref().is_some_and(|program| program.read);
+        match source.split(':').next() {
+            Some("report") => 6,
+            Some("terminal") => 5,
+            // Without a program it is only that there is one.
+            Some("process") if !source.contains(':') => 0,
+            Some("process") if !read => 4,
+            Some("screen") => 3,
+            Some("process") => 2,
+            _ => 1,
+        }
+    }
+
     /// Whether somebody answered after a program said this. What it said in the same millisecond came of the answer: nobody
     /// answers as fast as that, but programs do.
     fn is_answered(&self, at: TimeMs) -> bool {
@@ -542,6 +581,50 @@ mod tests {
             ..program("python3")
         });
         assert!(!signs.speaks());
+    }
+
+    #[test]
+    fn what_was_known_counts_until_all_was_looked_at() {
+        let was = |doing, source: &str| Activity {
+            doing,
+            source: source.to_owned(),
+            message: None,
+            since: 10,
+        };
+        let mut signs = signs(50);
+        let asked = was(Doing::Waiting, "process:app");
+        assert!(signs.leave_open(&asked, None), "nobody can tell who is there");
+        signs.foreground = Some(program("app"));
+        let leave_open = |signs: &Signs, before: &Activity| {
+            let (now, _) = signs.read();
+            signs.leave_open(before, now.as_ref())
+        };
+        assert!(leave_open(&signs, &asked));
+        signs.output = Some(40);
+        assert!(leave_open(&signs, &asked));
+        let seen = was(Doing::Idle, "screen:tool/prompt");
+        assert!(!leave_open(&signs, &seen), "its program is gone");
+        signs.foreground.as_mut().unwrap().read = true;
+        assert!(leave_open(&signs, &seen));
+        // It asks something else, which the screen tells better.
+        signs.ask = ask(30);
+        assert!(leave_open(&signs, &seen));
+        assert!(!leave_open(&signs, &asked));
+        signs.ask = None;
+        // Somebody answered.
+        signs.answered = Some(11);
+        assert!(!leave_open(&signs, &asked) && !leave_open(&signs, &seen));
+        assert!(leave_open(&signs, &was(Doing::Working, "screen:tool/works")));
+        signs.answered = None;
+        // What is written down was read.
+        for source in ["report", "terminal:prompt", "output"] {
+            assert!(!signs.leave_open(&was(Doing::Waiting, source), None), "{source}");
+        }
+        signs.report = report(Doing::Working, 5);
+        assert!(!leave_open(&signs, &asked));
+        signs.report = None;
+        signs.foreground = Some(program("other"));
+        assert!(!leave_open(&signs, &asked), "another program is there");
     }
 
     #[test]

@@ -25,6 +25,9 @@ const FOR_AN_ANSWER: u32 = 3;
 /// Events that are remembered: more than there can be while an answer is under way.
 const REMEMBERED: usize = 32;
 
+/// How long what was known before may count on after the first signs of a watch, while not all was looked at.
+const LOOKS_AGAIN: Duration = Duration::from_secs(2);
+
 /// Time after which one more change may be written.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -32,6 +35,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Watching {
     signs: Option<(Signs, Instant)>,
+    known: Known,
     /// Signs that are not younger are answered, whatever they say of it themselves: they were on their way.
     answered: Option<TimeMs>,
     /// Changes that may be written at once, and since when.
@@ -42,10 +46,22 @@ pub(super) struct Watching {
     written: VecDeque<(u64, TimeMs)>,
 }
 
+/// What was written down before the first signs that were heard without a break, by this daemon or another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Known {
+    /// There are no signs yet.
+    Unheard,
+    /// It may still be so until then, where the signs leave it open, and nothing was written since this time of the host.
+    Until(Instant, Option<TimeMs>),
+    /// The signs alone count.
+    Over,
+}
+
 impl Watching {
     pub(super) fn new() -> Self {
         Self {
             signs: None,
+            known: Known::Unheard,
             answered: None,
             left: (AT_ONCE, Instant::now()),
             due: None,
@@ -56,6 +72,7 @@ impl Watching {
     /// Forgets the signs of a run that is over, or of a host that is away.
     pub(super) fn forget(&mut self) {
         self.signs = None;
+        self.known = Known::Unheard;
         self.answered = None;
         self.due = None;
         self.written.clear();
@@ -79,8 +96,16 @@ impl Watching {
 
     /// Takes in what a host reports.
     pub(super) fn report(&mut self, signs: &helper_v1::Signs, session: &Session, last_output: i64) {
+        let is_settled = signs.settled;
         let signs = read(signs, session.started_at.unwrap_or_default(), last_output);
-        self.signs = Some((signs, Instant::now()));
+        let now = Instant::now();
+        self.known = match self.known {
+            _ if is_settled => Known::Over,
+            Known::Unheard => Known::Until(now + LOOKS_AGAIN, signs.output),
+            Known::Until(_, output) if output != signs.output => Known::Over,
+            known => known,
+        };
+        self.signs = Some((signs, now));
     }
 
     /// Whether what runs says itself what it does. Absent: there are no signs.
@@ -123,6 +148,14 @@ impl Watching {
         let (activity, again) = signs.read();
         let activity = activity.map(|activity| since(activity, session.activity.as_ref()));
         self.due = again.map(|after| now + after);
+        let before = session.activity.as_ref();
+        if let Known::Until(until, _) = self.known
+            && now < until
+            && before.is_some_and(|before| signs.leave_open(before, activity.as_ref()))
+        {
+            self.due = Some(self.due.map_or(until, |due| due.min(until)));
+            return None;
+        }
         if activity == session.activity {
             return None;
         }

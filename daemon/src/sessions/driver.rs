@@ -119,6 +119,8 @@ pub(super) struct Driver {
     last_output: Option<TimeMs>,
     /// Since when there are signs of this run, without a break.
     heard_since: Option<Instant>,
+    /// Up to which length of the log the host looked at all that can be seen.
+    looked_to: u64,
     inbox: mpsc::Receiver<Command>,
     watching: Watching,
     publish: watch::Sender<Arc<View>>,
@@ -155,6 +157,7 @@ impl Driver {
             alive: false,
             last_output,
             heard_since: None,
+            looked_to: 0,
             inbox,
             watching: Watching::new(),
             publish,
@@ -219,6 +222,7 @@ impl Driver {
             let followed = self.follow().await;
             // Until something is heard again, nothing is known of what it does.
             self.heard_since = None;
+            self.looked_to = 0;
             self.show();
             match followed {
                 Ok(Changed) => backoff = Backoff::default(),
@@ -516,6 +520,9 @@ impl Driver {
             && run.is_some_and(|started| started.run == self.session.run)
         {
             self.watching.report(signs, &self.session, report.last_output_ms);
+            if signs.settled {
+                self.looked_to = report.state.as_ref().map_or(0, |state| state.log_bytes);
+            }
             self.read_signs().await;
             self.heard_since.get_or_insert_with(Instant::now);
             self.show();
@@ -838,7 +845,11 @@ impl Driver {
             heard: self
                 .heard_since
                 .zip(self.watching.speaks())
-                .map(|(since, speaks)| Heard { since, speaks }),
+                .map(|(since, speaks)| Heard {
+                    since,
+                    speaks,
+                    looked_to: self.looked_to,
+                }),
         };
         self.publish.send_if_modified(|shown| {
             let news = **shown != view;

@@ -102,6 +102,8 @@ pub struct Heard {
     pub since: Instant,
     /// What runs says itself what it does.
     pub speaks: bool,
+    /// Up to which length of the log all was looked at that can be seen of it.
+    pub looked_to: u64,
 }
 
 /// A session to be accepted; every part was checked.

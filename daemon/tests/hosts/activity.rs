@@ -126,6 +126,36 @@ fn what_a_program_there_does_is_known_told_and_answered_across_cuts_and_restarts
     assert_eq!(all[..2], ["First question?", "Second question?"]);
 }
 
+/// What goes on while the way is cut has the beginning it had, also where it takes a while to be seen anew.
+#[test]
+fn what_waits_there_is_no_news_when_the_way_is_back() {
+    let (sandbox, _sshd, mut proxy) = far_by_proxy();
+    let script = "import threading, time
+threading.Thread(target=lambda: time.sleep(600), daemon=True).start()
+input('server> ')";
+    let create = [
+        "session", "create", "agent", "--host", "far", "--", "python3", "-c", script,
+    ];
+    outlast(&sandbox, &create);
+    let before = does(&sandbox, "waiting");
+    assert_eq!(before["activity_message"], "server>");
+    let said = || outlast(&sandbox, &["events", "--json", "--kind", "session.activity"]);
+    let all = said();
+    proxy.refuse();
+    proxy.cut();
+    wait_link(&sandbox, &["backoff"]);
+    proxy.heal();
+    wait_link(&sandbox, &["up"]);
+    // Longer than it takes to see it anew.
+    let idles = ["session", "wait", "agent", "--until", "idle", "--timeout", "3s"];
+    drop(sandbox.outlast(&idles).code(124));
+    assert_eq!(said(), all);
+    assert_eq!(
+        does(&sandbox, "waiting")["activity_since"],
+        before["activity_since"]
+    );
+}
+
 /// What a program that says nothing of itself asks there, a password among it.
 #[test]
 fn what_a_program_there_asks_without_saying_so_is_known_and_answered() {

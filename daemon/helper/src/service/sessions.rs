@@ -95,7 +95,9 @@ async fn report(
         now.signs = observe(&mut observer, &state, &now, !only_output).await;
         let runs = matches!(state, State::Running(_));
         known = Some((state, news));
-        let changed = last.as_ref().map(|(before, at)| (change(before, &now), *at));
+        let changed = last
+            .as_ref()
+            .map(|(before, at)| (change(before, &now, observer.is_awaited()), *at));
         let later = match changed {
             Some((Change::None, _)) => None,
             Some((Change::Output, at)) if at.elapsed() < OUTPUT_EVERY => Some(at + OUTPUT_EVERY),
@@ -200,7 +202,8 @@ pub(super) enum Change {
     Other,
 }
 
-fn change(before: &WatchSessionResponse, now: &WatchSessionResponse) -> Change {
+/// `awaited`: somebody may wait for it that all was looked at.
+fn change(before: &WatchSessionResponse, now: &WatchSessionResponse, awaited: bool) -> Change {
     let WatchSessionResponse {
         state,
         in_tmux,
@@ -228,9 +231,13 @@ fn change(before: &WatchSessionResponse, now: &WatchSessionResponse) -> Change {
         _ => Change::Other,
     };
     let log_bytes = |state: &Option<SpoolState>| state.as_ref().map(|state| state.log_bytes);
-    if !same_state || !same_view || signs == Change::Other {
+    let more = log_bytes(state) != log_bytes(&now.state);
+    let is_settled =
+        |response: &WatchSessionResponse| response.signs.as_ref().is_some_and(|signs| signs.settled);
+    let settles = is_settled(now) && (more || !is_settled(before));
+    if !same_state || !same_view || signs == Change::Other || (settles && awaited) {
         Change::Other
-    } else if *last_output_ms != now.last_output_ms || log_bytes(state) != log_bytes(&now.state) {
+    } else if *last_output_ms != now.last_output_ms || more || settles {
         Change::Output
     } else {
         signs

@@ -53,6 +53,12 @@ const ANSWER_COUNTS: Duration = Duration::from_secs(4);
 /// How often that is, while output goes on.
 const ANSWERED_EVERY: Duration = Duration::from_millis(500);
 
+/// How long after an answer somebody may wait for what comes of it.
+const AWAITED: Duration = Duration::from_secs(30);
+
+/// How long after the first look somebody may wait for what is seen at all.
+const FIRST_LOOKS: Duration = Duration::from_secs(5);
+
 /// Time between two looks whether a question that was reported is on the screen.
 const DRAWN_EVERY: Duration = Duration::from_millis(50);
 
@@ -71,6 +77,8 @@ pub(super) struct Observer<'a> {
     readings: Arc<[Reading]>,
     /// Name of the reading for the session's own program; empty: as its name says.
     own_reading: String,
+    /// When it began to look.
+    begun: Instant,
     /// The run that all below is of.
     run: u32,
     activity: Option<Activity>,
@@ -115,6 +123,7 @@ impl<'a> Observer<'a> {
             dir,
             readings: core.readings.compile(&request.readings),
             own_reading: request.own_reading.clone(),
+            begun: Instant::now(),
             run: 0,
             activity: None,
             held: None,
@@ -374,6 +383,17 @@ impl<'a> Observer<'a> {
         }
     }
 
+    /// Whether somebody may wait for it that all was looked at.
+    pub(super) fn is_awaited(&self) -> bool {
+        !left(AWAITED, self.answered_ms).is_zero() || self.begun.elapsed() < FIRST_LOOKS
+    }
+
+    /// Whether all was looked at since the last output and the last answer.
+    fn is_settled(&self) -> bool {
+        let screen = self.rules().is_some() && (self.unseen.is_some() || self.looking.is_some());
+        self.pauses_at.is_none() && !screen && !self.asking.is_open()
+    }
+
     /// Begins to look at the screen.
     fn look_at_screen(&mut self) {
         self.unseen = None;
@@ -465,6 +485,7 @@ impl<'a> Observer<'a> {
             screen,
             answered_ms: self.answered_ms,
             ask: self.asking.sign().filter(|_| !withheld).cloned(),
+            settled: self.is_settled(),
         }
     }
 }
@@ -490,6 +511,8 @@ pub(super) fn change(before: &Signs, now: &Signs) -> Change {
         screen,
         answered_ms,
         ask,
+        // It goes with how much output there was.
+        settled: _,
     } = before;
     if (foreground, answered_ms) != (&now.foreground, &now.answered_ms) {
         return Change::Other;

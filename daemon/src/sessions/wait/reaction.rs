@@ -114,6 +114,7 @@ pub(super) async fn wait(
             is_news: session.activity_seq > after,
             printed,
             speaks: heard.is_some_and(|heard| heard.speaks),
+            looked: heard.is_some_and(|heard| heard.looked_to >= length),
         };
         let since = quiet.since_when((length, session.activity_seq));
         let rests_at = heard.and_then(|heard| Some(since.max(heard.since) + seen.rests_after()?));
@@ -246,6 +247,8 @@ struct Seen<'a> {
     printed: Printed,
     /// It says itself what it does.
     speaks: bool,
+    /// The host looked at all there is to see since it wrote that.
+    looked: bool,
 }
 
 impl Seen<'_> {
@@ -277,8 +280,9 @@ impl Seen<'_> {
         match self.printed {
             Printed::Nothing => None,
             _ if self.speaks => Some(SILENT),
-            Printed::Line => Some(STILL),
-            Printed::More => Some(QUIET),
+            Printed::More if self.looked => Some(QUIET),
+            // It may be about to be seen what it does.
+            Printed::Line | Printed::More => Some(STILL),
         }
     }
 }
@@ -306,6 +310,7 @@ mod tests {
                 is_news,
                 printed: printed(wrote),
                 speaks: false,
+                looked: true,
             }
             .rests_after()
         };
@@ -321,18 +326,21 @@ mod tests {
         // An interpreter in a shell, and a command that the shell was told to run.
         assert_eq!(rests(Doing::Working, "process:python3", false, true), Some(QUIET));
         assert_eq!(rests(Doing::Working, "process:make", true, true), None);
-        let unknown = |printed, speaks| {
+        let unseen = |printed, speaks, looked| {
             Seen {
                 activity: None,
                 is_news: true,
                 printed,
                 speaks,
+                looked,
             }
             .rests_after()
         };
+        let unknown = |printed, speaks| unseen(printed, speaks, true);
         assert_eq!(unknown(Printed::More, false), Some(QUIET));
         assert_eq!(unknown(Printed::Line, false), Some(STILL));
         assert_eq!(unknown(Printed::Nothing, false), None);
+        assert_eq!(unseen(Printed::More, false, false), Some(STILL));
         assert_eq!(unknown(Printed::More, true), Some(SILENT));
         assert_eq!(unknown(Printed::Nothing, true), None);
     }

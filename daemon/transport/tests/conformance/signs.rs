@@ -27,6 +27,7 @@ over_both!(
     a_screen_is_read_by_the_rules_for_its_program,
     a_screen_is_read_for_what_the_session_was_made_for,
     a_program_that_reads_a_line_asks,
+    what_is_settled_has_its_question,
     what_works_or_serves_does_not_ask,
     a_shell_asks_when_it_reads_a_line_and_not_at_its_prompt,
     what_is_sent_is_an_answer,
@@ -457,6 +458,33 @@ async fn a_program_that_reads_a_line_asks(mut bed: Bed) {
                 .is_some_and(|ask| ask.at_ms > signs.answered_ms)
     });
     assert_eq!(cat.await.ask.unwrap().message, "");
+}
+
+async fn what_is_settled_has_its_question(mut bed: Bed) {
+    let script = "import threading, time
+threading.Thread(target=lambda: time.sleep(600), daemon=True).start()
+print('a line')
+while input('server> '): print('go on')";
+    fs::write(bed.dir.join("server.py"), script).unwrap();
+    let (id, _) = bed.session("python3 server.py").await;
+    bed.shows(&id, "server>").await;
+    let mut watching = Seeing::of(&mut bed, &id).await;
+    let settled = watching.signs("all of it", |signs| signs.settled).await;
+    assert_eq!(settled.ask.map(|ask| ask.message).as_deref(), Some("server>"));
+    // Once for each question, and soon.
+    let logged = |seen: &WatchSessionResponse| seen.state.as_ref().map_or(0, |state| state.log_bytes);
+    let before = logged(watching.last.as_ref().unwrap());
+    send(&mut bed, &id, "x\r").await;
+    bed.shows(&id, "go on\nserver>").await;
+    let fits = |seen: &WatchSessionResponse| {
+        logged(seen) > before + 10 && seen.signs.as_ref().is_some_and(|signs| signs.settled)
+    };
+    let settled = watching.until("all of the next", fits).await.signs.unwrap();
+    let ask = settled.ask.unwrap();
+    assert!(
+        ask.at_ms > settled.answered_ms && ask.message == "server>",
+        "{ask:?}"
+    );
 }
 
 /// Prints now and then, and takes commands meanwhile.

@@ -47,6 +47,9 @@ const RUNS_MS: i64 = 100;
 /// How often that is done. Nothing tells when a silent program begins to read, but it is not to be looked at for ever.
 const LOOKS: u32 = 7;
 
+/// How often one that runs counts as just about to ask.
+const ABOUT_TO_ASK: u32 = 4;
+
 /// Time until what asks is looked at again while nothing happens; it doubles up to the longest.
 const STILL_ASKS_MS: i64 = 1_000;
 const STILL_ASKS_MAX_MS: i64 = 60_000;
@@ -137,6 +140,11 @@ impl<'a> Asking<'a> {
         {
             self.again_at = Some(Instant::now());
         }
+    }
+
+    /// Whether it may be told soon that something is asked which is not told now.
+    pub(super) fn is_open(&self) -> bool {
+        self.looking.is_some() || self.memory.open
     }
 
     /// Looks at the program that has the terminal of a session.
@@ -307,14 +315,20 @@ impl Memory {
         {
             // Whoever waits for what asks may wake up just now, and sleep again.
             told.ran = true;
+            self.open = false;
             return (Step::Keep, Some(RUNS_MS));
         }
         let again_ms = match group {
-            Group::Blocked(blocked) => return self.weigh_blocked(blocked, times),
+            Group::Blocked(blocked) => {
+                let (step, again_ms) = self.weigh_blocked(blocked, times);
+                self.open = self.told.is_none() && again_ms.is_some();
+                return (step, again_ms);
+            }
             Group::Runs => self.doubled(RUNS_MS),
             Group::Sleeps => self.doubled(AGAIN_MS),
         };
         (self.seen, self.told) = (None, None);
+        self.open = group == Group::Runs && self.looks < ABOUT_TO_ASK;
         (Step::Drop, self.again(again_ms))
     }
 
@@ -399,6 +413,7 @@ impl Memory {
         if self.seen.is_none_or(|(blocked, _)| blocked.read != read) {
             return None;
         }
+        self.open = asked.is_none();
         let Some(asked) = asked else {
             return Some(self.check(UNREAD_MS));
         };
