@@ -105,6 +105,9 @@ async fn report(
                 if to.send(Ok(now.clone())).await.is_err() {
                     return Ok(());
                 }
+                if is_settled(&now) {
+                    observer.told_settled();
+                }
                 last = Some((now, Instant::now()));
                 None
             }
@@ -232,8 +235,6 @@ fn change(before: &WatchSessionResponse, now: &WatchSessionResponse, awaited: bo
     };
     let log_bytes = |state: &Option<SpoolState>| state.as_ref().map(|state| state.log_bytes);
     let more = log_bytes(state) != log_bytes(&now.state);
-    let is_settled =
-        |response: &WatchSessionResponse| response.signs.as_ref().is_some_and(|signs| signs.settled);
     let settles = is_settled(now) && (more || !is_settled(before));
     if !same_state || !same_view || signs == Change::Other || (settles && awaited) {
         Change::Other
@@ -242,6 +243,10 @@ fn change(before: &WatchSessionResponse, now: &WatchSessionResponse, awaited: bo
     } else {
         signs
     }
+}
+
+fn is_settled(response: &WatchSessionResponse) -> bool {
+    response.signs.as_ref().is_some_and(|signs| signs.settled)
 }
 
 /// All sessions.

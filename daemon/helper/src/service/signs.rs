@@ -53,11 +53,12 @@ const ANSWER_COUNTS: Duration = Duration::from_secs(4);
 /// How often that is, while output goes on.
 const ANSWERED_EVERY: Duration = Duration::from_millis(500);
 
-/// How long after an answer somebody may wait for what comes of it.
-const AWAITED: Duration = Duration::from_secs(30);
+/// Time from the first output after an answer, which as a rule is its echo, to the first look at who has the terminal then, and
+/// between that and the next ones.
+const ANSWER_BEGINS: Duration = Duration::from_millis(40);
 
-/// How long after the first look somebody may wait for what is seen at all.
-const FIRST_LOOKS: Duration = Duration::from_secs(5);
+/// How many such looks there are. Then the next pause of the output is soon enough.
+const ANSWER_LOOKS: u8 = 3;
 
 /// Time between two looks whether a question that was reported is on the screen.
 const DRAWN_EVERY: Duration = Duration::from_millis(50);
@@ -77,8 +78,8 @@ pub(super) struct Observer<'a> {
     readings: Arc<[Reading]>,
     /// Name of the reading for the session's own program; empty: as its name says.
     own_reading: String,
-    /// When it began to look.
-    begun: Instant,
+    /// Somebody may wait until all was looked at: for the first time, or after an answer.
+    awaited: bool,
     /// The run that all below is of.
     run: u32,
     activity: Option<Activity>,
@@ -90,6 +91,8 @@ pub(super) struct Observer<'a> {
     asking: Asking<'a>,
     /// When who has the terminal was looked at.
     looked_at: Option<Instant>,
+    /// When to look at that because of an answer, and how often still.
+    begins: (Option<Instant>, u8),
     /// Length of the log and time of the last output.
     output: (u64, i64),
     /// When the output will have paused.
@@ -123,7 +126,7 @@ impl<'a> Observer<'a> {
             dir,
             readings: core.readings.compile(&request.readings),
             own_reading: request.own_reading.clone(),
-            begun: Instant::now(),
+            awaited: true,
             run: 0,
             activity: None,
             held: None,
@@ -133,6 +136,7 @@ impl<'a> Observer<'a> {
             foreground: Foreground::default(),
             asking: Asking::default(),
             looked_at: None,
+            begins: (None, 0),
             output: (0, 0),
             pauses_at: None,
             reading: None,
@@ -151,6 +155,15 @@ impl<'a> Observer<'a> {
         self.unseen.get_or_insert(now);
         self.asking.heard();
         self.hold_on(now);
+        self.begin(now);
+    }
+
+    /// There was output, which may be that something begins that an answer asked for.
+    fn begin(&mut self, now: Instant) {
+        let (at, looks) = &mut self.begins;
+        if *looks > 0 {
+            at.get_or_insert(now + ANSWER_BEGINS);
+        }
     }
 
     /// What the run of this report shows. To be called after every wake by more than
@@ -178,6 +191,10 @@ impl<'a> Observer<'a> {
             self.pauses_at.get_or_insert(now + PAUSE);
             self.unseen.get_or_insert(now);
             self.hold_on(now);
+            self.begin(now);
+        }
+        if self.begins.0.is_some_and(|at| at <= now) {
+            self.look_what_begins(report, now);
         }
         let paused = self.pauses_at.is_some_and(|at| at <= now);
         if paused {
@@ -202,12 +219,27 @@ impl<'a> Observer<'a> {
         }
     }
 
+    /// Looks who has the terminal after an answer, until it is somebody else than before.
+    fn look_what_begins(&mut self, report: &Report, now: Instant) {
+        let group = |foreground: &Foreground| foreground.holds().map(|holds| holds.group);
+        let before = group(&self.foreground);
+        self.look(report);
+        self.looked_at = Some(now);
+        let left = self.begins.1.saturating_sub(1);
+        self.begins = if left == 0 || group(&self.foreground).is_some_and(|now| before != Some(now)) {
+            (None, 0)
+        } else {
+            (Some(now + ANSWER_BEGINS), left)
+        };
+    }
+
     /// Forgets what it saw: nothing runs.
     pub(super) fn forget(&mut self) {
         (self.run, self.activity, self.terminal) = (0, None, None);
         (self.held, self.orphaned, self.answered_ms) = (None, false, 0);
         (self.foreground, self.looked_at, self.pauses_at) = (Foreground::default(), None, None);
         self.asking = Asking::default();
+        self.begins = (None, 0);
         (self.reading, self.screen, self.unseen) = (None, None, None);
         self.rested = true;
         (self.hold_until, self.looking) = (None, None);
@@ -217,7 +249,8 @@ impl<'a> Observer<'a> {
     /// nothing.
     pub(super) async fn due(&mut self) {
         let told = self.held.as_ref().and_then(Held::due);
-        let due = [self.pauses_at, self.screen_due(), self.asking.due(), told];
+        let begins = self.begins.0;
+        let due = [self.pauses_at, self.screen_due(), self.asking.due(), told, begins];
         let due = due.into_iter().flatten().min();
         let wait = async {
             match due {
@@ -261,6 +294,8 @@ impl<'a> Observer<'a> {
             .unwrap_or_default();
         if answered_ms != self.answered_ms {
             self.answered_ms = answered_ms;
+            self.begins = (None, ANSWER_LOOKS);
+            self.awaited = true;
             self.hold_until = Some(Instant::now() + left(ANSWER_SETTLES, answered_ms));
             // The question may still stand there, without a word.
             self.unseen.get_or_insert_with(Instant::now);
@@ -383,9 +418,14 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// Whether somebody may wait for it that all was looked at.
-    pub(super) fn is_awaited(&self) -> bool {
-        !left(AWAITED, self.answered_ms).is_zero() || self.begun.elapsed() < FIRST_LOOKS
+    /// Whether somebody may wait to hear that all was looked at: for the first time, or after what an answer brought.
+    pub(super) const fn is_awaited(&self) -> bool {
+        self.awaited && self.output.1 >= self.answered_ms
+    }
+
+    /// It was told that all was looked at.
+    pub(super) const fn told_settled(&mut self) {
+        self.awaited &= !self.is_awaited();
     }
 
     /// Whether all was looked at since the last output and the last answer.

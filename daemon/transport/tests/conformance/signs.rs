@@ -31,6 +31,7 @@ over_both!(
     what_works_or_serves_does_not_ask,
     a_shell_asks_when_it_reads_a_line_and_not_at_its_prompt,
     what_is_sent_is_an_answer,
+    what_an_answer_begins_is_seen_although_it_never_pauses,
     keys_that_end_an_answer_are_one,
     a_new_run_begins_with_nothing,
     output_alone_is_told_once_a_second,
@@ -553,6 +554,27 @@ async fn a_shell_asks_when_it_reads_a_line_and_not_at_its_prompt(mut bed: Bed) {
     send(&mut bed, &id, "sh -c 'printf \"Now? \"; read x'\r").await;
     let (now, before) = asks(&mut watching, "").await;
     assert_eq!((now.message.as_str(), before), ("Now?", vec![]));
+}
+
+async fn what_an_answer_begins_is_seen_although_it_never_pauses(mut bed: Bed) {
+    let script = "import time
+while True:
+    print('x', flush=True)
+    time.sleep(0.03)";
+    fs::write(bed.dir.join("printer.py"), script).unwrap();
+    let id = shell(&mut bed).await;
+    let mut watching = Seeing::of(&mut bed, &id).await;
+    watching.has_terminal("bash").await;
+    send(&mut bed, &id, "python3 printer.py\r").await;
+    let seen = watching.signs("what it began", |signs| {
+        let program = signs.foreground.as_ref().map(|has| has.program.as_str());
+        program == Some("printer.py")
+    });
+    let seen = seen.await;
+    let after_ms = seen.now_ms - seen.foreground.unwrap().since_ms;
+    println!("it was seen after {after_ms} ms");
+    // Well before it would be looked at because a second went by.
+    assert!(after_ms < 600, "{after_ms} ms");
 }
 
 async fn what_is_sent_is_an_answer(mut bed: Bed) {
