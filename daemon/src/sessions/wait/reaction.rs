@@ -102,10 +102,8 @@ pub(super) async fn wait(
                 .filter_map(|event| said(event, &subject))
                 .any(|(doing, source)| rests_at_once(doing, &source));
         }
-        let length = dir.log_len();
-        if printed != Printed::More && length > from {
-            printed = look(dir.clone(), from).await.map_err(io)?;
-        }
+        let length;
+        (printed, length) = look(&dir, from, printed, dir.log_len()).await.map_err(io)?;
         let seen = Seen {
             activity: session
                 .activity
@@ -179,16 +177,27 @@ enum Printed {
     More,
 }
 
-async fn look(dir: spool::Dir, from: u64) -> io::Result<Printed> {
+/// What a session wrote from there on, if its log is of this length by now, and up to where that was read: as a rule what is
+/// written meanwhile is read as well, and nothing is quiet since before that. `before`: what it had written before.
+async fn look(dir: &spool::Dir, from: u64, before: Printed, length: u64) -> io::Result<(Printed, u64)> {
+    if before == Printed::More || length <= from {
+        return Ok((before, length));
+    }
+    let dir = dir.clone();
+    let (printed, read_to) = read(dir, from).await?;
+    Ok((printed, length.max(read_to)))
+}
+
+async fn read(dir: spool::Dir, from: u64) -> io::Result<(Printed, u64)> {
     logs::blocking(move || {
         let mut reader = LogReader::open(&dir, from)?;
         let (mut lines, mut has_line) = (Lines::new(), false);
         while let Some(piece) = logs::read_hot(&mut reader)? {
             if is_more(&mut lines, &mut has_line, &piece) || reader.offset().saturating_sub(from) > ECHO_MAX {
-                return Ok(Printed::More);
+                return Ok((Printed::More, reader.offset()));
             }
         }
-        Ok(Printed::Line)
+        Ok((Printed::Line, reader.offset()))
     })
     .await
 }
@@ -369,6 +378,23 @@ mod tests {
         for more in ["hi\r\ngot hi\r\n", "hi\r\n> ", "\r\na\r\n\r\n"] {
             assert!(says(more), "{more:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_written_while_it_is_read_is_not_quiet() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = spool::Dir::new(temp.path().to_owned());
+        let mut log = spool::LogWriter::new(&dir, None);
+        log.write(spool::Stream::Stdout, b"Name? hi\r\n");
+        let echoed = dir.log_len();
+        let seen = look(&dir, 6, Printed::Nothing, echoed).await.unwrap();
+        assert_eq!(seen, (Printed::Line, echoed));
+        log.write(spool::Stream::Stdout, b"Password: ");
+        // The length was asked for before.
+        let seen = look(&dir, 6, seen.0, echoed).await.unwrap();
+        assert_eq!(seen, (Printed::More, dir.log_len()));
+        let nothing = look(&dir, 30, Printed::Nothing, echoed).await.unwrap();
+        assert_eq!(nothing, (Printed::Nothing, echoed));
     }
 
     #[test]
