@@ -58,7 +58,7 @@ const ANSWERED_EVERY: Duration = Duration::from_millis(500);
 const ANSWER_BEGINS: Duration = Duration::from_millis(40);
 
 /// How many such looks there are. Then the next pause of the output is soon enough.
-const ANSWER_LOOKS: u8 = 3;
+const ANSWER_LOOKS: u8 = 10;
 
 /// Time between two looks whether a question that was reported is on the screen.
 const DRAWN_EVERY: Duration = Duration::from_millis(50);

@@ -557,18 +557,16 @@ async fn a_shell_asks_when_it_reads_a_line_and_not_at_its_prompt(mut bed: Bed) {
 }
 
 async fn what_an_answer_begins_is_seen_although_it_never_pauses(mut bed: Bed) {
-    let script = "import time
-while True:
-    print('x', flush=True)
-    time.sleep(0.03)";
-    fs::write(bed.dir.join("printer.py"), script).unwrap();
+    // It begins at once.
+    let script = "while :; do echo x; sleep 0.03; done";
+    fs::write(bed.dir.join("printer"), script).unwrap();
     let id = shell(&mut bed).await;
     let mut watching = Seeing::of(&mut bed, &id).await;
     watching.has_terminal("bash").await;
-    send(&mut bed, &id, "python3 printer.py\r").await;
+    send(&mut bed, &id, "sh printer\r").await;
     let seen = watching.signs("what it began", |signs| {
         let program = signs.foreground.as_ref().map(|has| has.program.as_str());
-        program == Some("printer.py")
+        program == Some("printer")
     });
     let seen = seen.await;
     let after_ms = seen.now_ms - seen.foreground.unwrap().since_ms;
