@@ -155,7 +155,7 @@ fn a_sign_to_type_behind_is_told_as_the_question_above_it() {
     outlast(&sandbox, &["session", "send", "menu", "--no-enter", "0"]);
     let half = does(&sandbox, "menu", |menu| menu.activity() == Activity::Waiting);
     assert_eq!(half.activity_message.as_deref(), Some("Which colour?"));
-    // What stands above the sign of a secret need be no question.
+    // Not every row above a sign is a question.
     assert_eq!(sent(&sandbox, "menu", "2"), "waiting: >\n");
     assert_eq!(sent(&sandbox, "menu", "secret"), "waiting: Your name:\n");
 }

@@ -13,7 +13,8 @@ use crate::{
 
 /// Does what it is told by a pipe of its own: says in each way there is that it waits, and that it works again.
 const PROGRAM: &str = r#"
-    while read -r what <"$1"; do
+    exec 3<>"$1"
+    while read -r what <&3; do
         case $what in
             report) echo "waiting Go on?" >>"$OUTLAST_REPORTS" ;;
             terminal) printf '\033]133;A\007$ ' ;;

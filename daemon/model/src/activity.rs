@@ -445,7 +445,14 @@ impl Signs {
             Mark::Command => Some(terminal("prompt", Doing::Working, None, at)),
             Mark::Prompt if self.is_answered(at) => None,
             // A program that came since, of which no mark told.
-            Mark::Prompt if self.foreground.as_ref().is_some_and(|program| program.came_after(at)) => None,
+            Mark::Prompt
+                if self
+                    .foreground
+                    .as_ref()
+                    .is_some_and(|program| program.came_after(at)) =>
+            {
+                None
+            }
             Mark::Prompt => Some(terminal("prompt", Doing::Idle, None, at)),
         }
     }

@@ -100,8 +100,6 @@ pub(super) struct Asking<'a> {
     edits: Option<(u32, u64)>,
     /// Whoever has the terminal reads keys and not lines.
     keys: bool,
-    /// The terminal does not show what is typed.
-    hides: bool,
     looking: Option<Looking<'a>>,
 }
 
@@ -159,8 +157,7 @@ impl<'a> Asking<'a> {
         self.again_at = again_ms.map(after);
         match step {
             Step::Read(look) => {
-                let hides = self.hides;
-                self.looking = Some(Box::pin(async move { (look, asked(core, id, hides).await) }));
+                self.looking = Some(Box::pin(async move { (look, asked(core, id).await) }));
             }
             Step::Drop => self.looking = None,
             Step::Keep => {}
@@ -191,7 +188,6 @@ impl<'a> Asking<'a> {
     fn find(&mut self, scene: &Scene<'_>) -> Option<Group> {
         let modes = scene.holds.and_then(|_holds| modes(scene.pane));
         self.keys = modes.as_ref().is_some_and(|modes| !modes.lines);
-        self.hides = modes.as_ref().is_some_and(|modes| !modes.terminal.echo);
         let (holds, modes) = (scene.holds?, modes?);
         if !modes.lines {
             if holds.name.shell {
@@ -216,7 +212,7 @@ fn after(ms: i64) -> Instant {
 }
 
 /// The line that the cursor is in. None: there is no screen.
-async fn asked(core: &Core, id: &str, hides: bool) -> Option<Asked> {
+async fn asked(core: &Core, id: &str) -> Option<Asked> {
     let request = CaptureSessionRequest {
         id: id.to_owned(),
         ..CaptureSessionRequest::default()
@@ -229,7 +225,6 @@ async fn asked(core: &Core, id: &str, hides: bool) -> Option<Asked> {
         &screen,
         usize::try_from(columns).ok()?,
         usize::try_from(row).ok()?,
-        hides,
     ))
 }
 

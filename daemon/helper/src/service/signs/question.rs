@@ -9,30 +9,25 @@ const ROWS_MAX: usize = 8;
 const ABOVE_MAX: usize = 64;
 
 /// The question that belongs to a line which is only a sign, from the rows above it: the nearest one in the same block of
-/// rows that looks like a question or a heading, or else, with `any`, the row right above. None: the line has words, or
-/// nothing stands there. What was typed behind the same sign before is no question.
-pub(super) fn for_sign(line: &str, above: &[&str], columns: usize, any: bool) -> Option<String> {
+/// rows that looks like a question or a heading. None: the line has words, or there is none. What was typed behind the same
+/// sign before is no question; neither is any other row, which may be a command that somebody typed a secret into.
+pub(super) fn for_sign(line: &str, above: &[&str], columns: usize) -> Option<String> {
     let line = line.trim();
     if line.is_empty() || line.contains(char::is_alphanumeric) {
         return None;
     }
-    let mut right_above = None;
     let mut end = above.len();
     while let Some(row) = end.checked_sub(1).filter(|row| above.len() - row <= ABOVE_MAX) {
         let (text, rows) = joined(above, columns, row);
         if text.is_empty() {
             break;
         }
-        let typed = text.starts_with(line);
-        if !typed && is_question(&text) {
+        if !text.starts_with(line) && is_question(&text) {
             return Some(text);
-        }
-        if row + 1 == above.len() && !typed {
-            right_above = Some(text);
         }
         end -= rows;
     }
-    right_above.filter(|_| any)
+    None
 }
 
 /// This row and those above that are full to the last column, as one plain line, and how many rows that are.
@@ -69,7 +64,7 @@ mod tests {
 
     fn asks(line: &str, above: &str) -> Option<String> {
         let above: Vec<&str> = above.lines().collect();
-        for_sign(line, &above, 80, true)
+        for_sign(line, &above, 80)
     }
 
     #[test]
@@ -81,7 +76,7 @@ mod tests {
                 Some("Which colour?"),
             ),
             (">", "Old one?\n\nYour name:", Some("Your name:")),
-            ("❯", "Go on?\n\nhello\nworld", Some("world")),
+            ("❯", "Go on?\n\nhello\nworld", None),
             (": ", "Remove it [y/n]\n   1. all", Some("Remove it [y/n]")),
             // What was typed there before is none.
             (
@@ -103,13 +98,12 @@ mod tests {
     }
 
     #[test]
-    fn a_question_may_be_longer_than_a_row_and_what_only_stands_there_may_be_left_out() {
+    fn a_question_may_be_longer_than_a_row() {
         let above = ["Do you want", " to go on?", "1) yes"];
         let question = "Do you want to go on?";
-        assert_eq!(for_sign(">", &above, 11, false).as_deref(), Some(question));
-        assert_eq!(for_sign(">", &["1) yes"], 11, false), None);
+        assert_eq!(for_sign(">", &above, 11).as_deref(), Some(question));
         assert_eq!(
-            for_sign(">", &["a\x1b[1m\u{202e}b:"], 0, false).as_deref(),
+            for_sign(">", &["a\x1b[1m\u{202e}b:"], 0).as_deref(),
             Some("a [1m b:")
         );
     }
@@ -119,7 +113,7 @@ mod tests {
         let menu = |rows| {
             let mut above = vec!["Which?"];
             above.resize(rows, "x");
-            for_sign(">", &above, 80, false)
+            for_sign(">", &above, 80)
         };
         assert_eq!(menu(ABOVE_MAX).as_deref(), Some("Which?"));
         assert_eq!(menu(ABOVE_MAX + 1), None);
@@ -131,10 +125,9 @@ mod tests {
             line in "[>#?:❯ a]{0,4}",
             above in proptest::collection::vec(".{0,12}", 0..12),
             columns in 0..12_usize,
-            any in any::<bool>(),
         ) {
             let above: Vec<&str> = above.iter().map(String::as_str).collect();
-            if let Some(question) = for_sign(&line, &above, columns, any) {
+            if let Some(question) = for_sign(&line, &above, columns) {
                 prop_assert!(!question.is_empty() && question.len() <= plain::MESSAGE_MAX);
             }
         }

@@ -161,7 +161,7 @@ impl Rule {
 fn above(message: &str, before: &str) -> Option<String> {
     let (above, _row) = before.rsplit_once('\n')?;
     let rows: Vec<&str> = above.lines().collect();
-    question::for_sign(message, &rows, 0, true)
+    question::for_sign(message, &rows, 0)
 }
 
 #[cfg(test)]

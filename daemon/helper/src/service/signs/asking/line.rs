@@ -3,8 +3,8 @@
 use super::super::question::{for_sign, is_question, joined};
 
 /// What stands on a screen where the cursor is, in one plain line: the row that it is in and the rows above that run on into
-/// it. Where nothing stands there, the row above, if that is a question. `hides`: the terminal does not show what is typed.
-pub(super) fn asked(screen: &str, columns: usize, row: usize, hides: bool) -> Asked {
+/// it. Where nothing stands there, the row above, if that is a question.
+pub(super) fn asked(screen: &str, columns: usize, row: usize) -> Asked {
     let rows: Vec<&str> = screen.lines().take(row + 1).map(str::trim_end).collect();
     let in_row = rows.get(row).copied().unwrap_or_default();
     if in_row.is_empty() {
@@ -19,8 +19,7 @@ pub(super) fn asked(screen: &str, columns: usize, row: usize, hides: bool) -> As
     }
     let (line, count) = joined(&rows, columns, row);
     let above = rows.get(..=row - (count - 1)).and_then(<[&str]>::split_last);
-    // Who is about to type a secret may have typed one before.
-    let question = above.and_then(|(_, above)| for_sign(&line, above, columns, !hides));
+    let question = above.and_then(|(_, above)| for_sign(&line, above, columns));
     Asked {
         line,
         question,
@@ -47,23 +46,19 @@ mod tests {
     use crate::plain;
 
     fn is(screen: &str, columns: usize, row: usize) -> (String, bool) {
-        let asked = asked(screen, columns, row, false);
+        let asked = asked(screen, columns, row);
         (asked.line, asked.at_cursor)
     }
 
     #[test]
-    fn a_sign_has_a_question_and_with_a_secret_only_one_that_looks_like_it() {
-        let question = |screen, row, hides| asked(screen, 8, row, hides).question;
+    fn a_sign_has_the_question_above_it() {
+        let question = |screen, row| asked(screen, 8, row).question;
         let screen = "joe\n>\n\nWhich?\n1) a\n> x\n>\n";
-        assert_eq!(question(screen, 6, true).as_deref(), Some("Which?"));
-        assert_eq!(question(screen, 1, false).as_deref(), Some("joe"));
-        assert_eq!(question(screen, 1, true), None);
-        assert_eq!(question(screen, 4, false), None, "it has words");
+        assert_eq!(question(screen, 6).as_deref(), Some("Which?"));
+        assert_eq!(question(screen, 1), None);
+        assert_eq!(question(screen, 4), None, "it has words");
         // One that is as long as two rows.
-        assert_eq!(
-            question("Which?\n>>>>>>>>\n>>\n", 2, false).as_deref(),
-            Some("Which?")
-        );
+        assert_eq!(question("Which?\n>>>>>>>>\n>>\n", 2).as_deref(), Some("Which?"));
     }
 
     #[test]
@@ -107,8 +102,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_screen_has_a_bounded_line(screen in any::<String>(), columns in 0..200_usize, row in 0..200_usize, hides in any::<bool>()) {
-            let asked = asked(&screen, columns, row, hides);
+        fn any_screen_has_a_bounded_line(screen in any::<String>(), columns in 0..200_usize, row in 0..200_usize) {
+            let asked = asked(&screen, columns, row);
             prop_assert!(asked.question.is_none_or(|text| text.len() <= plain::MESSAGE_MAX));
             prop_assert!(asked.line.len() <= plain::MESSAGE_MAX);
         }
