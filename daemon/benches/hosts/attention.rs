@@ -25,6 +25,9 @@ const PROGRAM: &str = r#"
     done
 "#;
 
+/// Rounds of one session: of more than ten changes within as many seconds, those after the tenth are told one a second.
+const AT_ONCE: usize = 4;
+
 /// A way of being told of.
 struct Way {
     what: &'static str,
@@ -77,12 +80,17 @@ pub(crate) fn attention(table: &mut Table) {
     ];
     for (host, place, home) in places {
         for way in WAYS {
-            let session = Told::create(&bed, host, way.word, &home);
-            if let Again::Word(_) = way.again {
-                session.goes_on(way);
-            }
+            let mut session = Told::create(&bed, host, way, &home, 0);
             let mut turns = Turns::default();
-            turns.add("outlast", || session.heard(way));
+            let mut round = 0;
+            turns.add("outlast", || {
+                if round > 0 && round % AT_ONCE == 0 {
+                    session.end();
+                    session = Told::create(&bed, host, way, &home, round);
+                }
+                round += 1;
+                session.heard(way)
+            });
             let medians = turns.medians(3, rounds().div_ceil(2));
             let (ours, _) = medians.split();
             table.add(
@@ -92,7 +100,6 @@ pub(crate) fn attention(table: &mut Table) {
                 None,
                 &Promise::AtMost(300.0),
             );
-            drop(bed.sandbox.outlast(&["session", "stop", &session.name]).success());
         }
     }
 }
@@ -105,8 +112,8 @@ struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    fn create(bed: &'a Bed, host: &str, word: &str, home: &Path) -> Self {
-        let name = format!("{word}-{host}");
+    fn create(bed: &'a Bed, host: &str, way: &Way, home: &Path, round: usize) -> Self {
+        let name = format!("{}-{host}-{round}", way.word);
         fs::create_dir_all(home).expect("the sandbox can be written");
         let pipe = home.join(&name);
         let made = Command::new("mkfifo").arg(&pipe).status();
@@ -115,7 +122,20 @@ impl<'a> Told<'a> {
         let program = ["--", "sh", "-c", PROGRAM, "sh", at];
         let create = ["session", "create", &name, "--host", host];
         drop(bed.sandbox.outlast(&[&create[..], &program].concat()).success());
-        Self { bed, name, pipe }
+        let session = Self { bed, name, pipe };
+        if let Again::Word(_) = way.again {
+            session.goes_on(way);
+        }
+        session
+    }
+
+    fn end(&self) {
+        drop(
+            self.bed
+                .sandbox
+                .outlast(&["session", "stop", &self.name])
+                .success(),
+        );
     }
 
     fn tell(&self, word: &str) {
