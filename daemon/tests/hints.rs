@@ -135,8 +135,11 @@ fn hints_can_be_typed() {
         (&["session", "create", "a b"][..], "outlast session create a-b"),
         (&["session", "create", ""], "outlast session create NAME"),
         (&["session", "create", "é"], "outlast session create NAME"),
-        (&["run", "--name", "a/b", "--", "true"], "outlast run --name a-b"),
-        (&["host", "add", "a b", "x"], "outlast host add a-b"),
+        (
+            &["run", "--name", "a/b", "--", "true"],
+            "outlast run --name a-b -- COMMAND",
+        ),
+        (&["host", "add", "a b", "x"], "outlast host add a-b ADDRESS"),
         (
             &["session", "wait", "sh", "--until", "output", "--match", "("],
             r"to find it as it stands: outlast session wait NAME --until output --match '\('",

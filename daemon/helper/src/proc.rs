@@ -12,6 +12,9 @@ use crate::{spool::now_ms, sys};
 /// Bytes of arguments that are looked at.
 const ARGUMENTS_MAX: u64 = 4096;
 
+/// Bytes that most files of `/proc` which are read here fit into.
+const USUAL: usize = 2048;
+
 /// What `/proc/<pid>/stat` says of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
@@ -46,13 +49,13 @@ pub(crate) fn boot_id() -> io::Result<String> {
 
 /// A process. None: there is none of this number.
 pub(crate) fn stat(pid: u32) -> Option<Stat> {
-    parse(pid, &fs::read(format!("/proc/{pid}/stat")).ok()?)
+    parse(pid, &read(&format!("/proc/{pid}/stat"), u64::MAX).ok()?)
 }
 
 /// A process and its name: the one it gave itself, else that of its file, 15 bytes at most. None: there is none of this
 /// number.
 pub(crate) fn named(pid: u32) -> Option<(Stat, String)> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let text = read(&format!("/proc/{pid}/stat"), u64::MAX).ok()?;
     let stat = parse(pid, &text)?;
     let begin = text.iter().position(|&byte| byte == b'(')? + 1;
     let end = text.iter().rposition(|&byte| byte == b')')?;
@@ -63,13 +66,8 @@ pub(crate) fn named(pid: u32) -> Option<(Stat, String)> {
 /// Arguments of a process, as far as they fit into a few KiB. They are what it says that they are. None while it is
 /// becoming another program.
 pub(crate) fn arguments(pid: u32) -> Vec<String> {
-    let mut text = Vec::new();
     // One that is gone has none.
-    let read = fs::File::open(format!("/proc/{pid}/cmdline"))
-        .and_then(|file| file.take(ARGUMENTS_MAX).read_to_end(&mut text));
-    if read.is_err() {
-        return Vec::new();
-    }
+    let text = read(&format!("/proc/{pid}/cmdline"), ARGUMENTS_MAX).unwrap_or_default();
     if text.is_empty() {
         return Vec::new();
     }
@@ -97,6 +95,19 @@ pub(crate) fn all() -> io::Result<Vec<Stat>> {
     Ok(fs::read_dir("/proc")?
         .filter_map(|entry| stat(entry.ok()?.file_name().to_str()?.parse().ok()?))
         .collect())
+}
+
+/// Reads a file of `/proc`, or so many bytes of it. They say no size, and what asks for it and then feels its way takes four
+/// times as many calls, a second for each of hundreds of sessions.
+fn read(path: &str, most: u64) -> io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(USUAL);
+    fs::File::open(path)?.take(most).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// The same of one that is text.
+fn read_text(path: &str) -> io::Result<String> {
+    String::from_utf8(read(path, u64::MAX)?).map_err(io::Error::other)
 }
 
 fn parse(pid: u32, text: &[u8]) -> Option<Stat> {

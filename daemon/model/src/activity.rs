@@ -42,8 +42,8 @@ const ECHO: i64 = 300;
 /// How long a shell may take to say that a command has ended, once it has the terminal.
 const MARKS: i64 = 1_000;
 
-/// How much earlier than the mark of the command that it is a shell may seem to have come: the mark is noted when it is read, and
-/// the clock of processes is coarse.
+/// How much earlier than a mark a program may seem to have come that came after it: the mark is noted when it is read, and the
+/// clock of processes is coarse.
 const COMES: i64 = 500;
 
 /// How long a shell may take to run what it was answered.
@@ -181,10 +181,10 @@ pub struct Foreground {
 }
 
 impl Foreground {
-    /// Whether it is a program that was not there at that time. Shells make their own marks, and the session's own program
+    /// Whether it may be a program that was not there at that time. Shells make their own marks, and the session's own program
     /// was there before, whenever it was seen first.
     fn came_after(&self, at: TimeMs) -> bool {
-        !self.shell && !self.own && self.since > at
+        !self.shell && !self.own && self.since + COMES > at
     }
 }
 
@@ -844,7 +844,8 @@ mod tests {
             ..signs(100_000)
         };
         assert_eq!(known(&prompts), is(Doing::Idle, "terminal:prompt"));
-        prompts.foreground.as_mut().unwrap().since = 60_001;
+        // As one that a shell is told to run while another one runs, which it begins right after its prompt.
+        prompts.foreground.as_mut().unwrap().since = 59_997;
         assert_eq!(known(&prompts), is(Doing::Working, "process:xonsh"));
         // The session's own program was there before, whenever it was seen first.
         prompts.foreground.as_mut().unwrap().own = true;

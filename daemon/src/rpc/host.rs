@@ -48,7 +48,7 @@ impl Hosts {
     async fn add(&self, mut request: AddHostRequest) -> Result<AddHostResponse, Error> {
         let id = request.request_id.take();
         let once = request::once(&self.app.secret, "AddHost", id, &request, &[])?;
-        let name = request::name(&request.name, "outlast host add")?;
+        let name = request::name(&request.name, "outlast host add", " ADDRESS")?;
         let route = match request.address {
             Some(Address::Ssh(ssh)) => Route::Ssh(ssh_route(ssh)?),
             Some(Address::Command(command)) => Route::Command(command.command),

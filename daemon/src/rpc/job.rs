@@ -53,7 +53,7 @@ impl Jobs {
         let once = request::once(&self.app.secret, "CreateJob", id, &request, &[&base_env, &env])?;
         let name = request
             .name
-            .map(|name| request::name(&name, "outlast run --name"))
+            .map(|name| request::name(&name, "outlast run --name", " -- COMMAND"))
             .transpose()?;
         let timeout_ms = request
             .timeout

@@ -54,15 +54,15 @@ pub fn once<M: Message>(
     Ok(Some(Request { id, fingerprint }))
 }
 
-/// A name that a user gives. `typed`: what is typed before it.
+/// A name that a user gives. `before`, `behind`: what is typed around it.
 ///
 /// # Errors
 /// When it breaks the rule, which is the message; the hint has a name that does not.
-pub fn name(text: &str, typed: &str) -> Result<Name, Error> {
+pub fn name(text: &str, before: &str, behind: &str) -> Result<Name, Error> {
     text.parse::<Name>().map_err(|rule| {
         let near = Name::near(text);
         let near = near.as_ref().map_or("NAME", Name::as_str);
-        Error::new(ErrorKind::Usage, rule.to_string()).with_hint(format!("{typed} {near}"))
+        Error::new(ErrorKind::Usage, rule.to_string()).with_hint(format!("{before} {near}{behind}"))
     })
 }
 

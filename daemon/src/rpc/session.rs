@@ -65,7 +65,7 @@ impl Sessions {
             &request,
             &[&base_env, &env],
         )?;
-        let name = request::name(&request.name, "outlast session create")?;
+        let name = request::name(&request.name, "outlast session create", "")?;
         let host = request.host.unwrap_or_else(|| LOCAL.to_owned());
         let said = start::Said {
             template: request.template.clone(),

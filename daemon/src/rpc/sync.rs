@@ -51,7 +51,7 @@ impl Syncs {
         let name = request
             .name
             .as_deref()
-            .map(|name| request::name(name, "outlast sync add"))
+            .map(|name| request::name(name, "outlast sync add", " SOURCE HOST:DIRECTORY"))
             .transpose()?;
         let new = NewSync {
             name,

@@ -26,7 +26,8 @@ const FOR_AN_ANSWER: u32 = 3;
 const REMEMBERED: usize = 32;
 
 /// How long what was known before may count on after the first signs of a watch, while not all was looked at.
-const LOOKS_AGAIN: Duration = Duration::from_secs(2);
+/// What draws all the time is looked at every two seconds.
+const LOOKS_AGAIN: Duration = Duration::from_secs(3);
 
 /// Time after which one more change may be written.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -99,10 +100,15 @@ impl Watching {
         let is_settled = signs.settled;
         let signs = read(signs, session.started_at.unwrap_or_default(), last_output);
         let now = Instant::now();
+        // What a screen shows is read while it is drawn.
+        let by_screen = session
+            .activity
+            .as_ref()
+            .is_some_and(|before| before.source.starts_with("screen:"));
         self.known = match self.known {
             _ if is_settled => Known::Over,
             Known::Unheard => Known::Until(now + LOOKS_AGAIN, signs.output),
-            Known::Until(_, output) if output != signs.output => Known::Over,
+            Known::Until(_, output) if output != signs.output && !by_screen => Known::Over,
             known => known,
         };
         self.signs = Some((signs, now));

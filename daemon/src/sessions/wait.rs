@@ -72,8 +72,9 @@ pub fn expression(text: &str) -> Result<Regex, Error> {
         return Err(wrong(format!("it is longer than {PATTERN_MAX} bytes"))
             .with_hint("match a piece of the line: outlast session wait NAME --until output --match PIECE"));
     }
-    // As it is typed, to find the text itself.
-    let plain = regex::escape(text).replace('\'', r"'\''");
+    // As it is typed, to find the text itself; lines are looked at one by one.
+    let line = text.lines().next().unwrap_or_default();
+    let plain = regex::escape(line).replace('\'', r"'\''");
     RegexBuilder::new(text)
         .size_limit(REGEX_MAX)
         .dfa_size_limit(REGEX_MAX)

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Stat;
+use super::{Stat, read_text};
 
 /// What opens the terminal of whoever opens it.
 const OWN_TERMINAL: &str = "/dev/tty";
@@ -80,7 +80,7 @@ pub(crate) fn children(process: &Stat) -> Option<Vec<u32>> {
     let mut children = Vec::new();
     for thread in of(process) {
         let dir = format!("/proc/{pid}/task/{thread}");
-        match fs::read_to_string(format!("{dir}/children")) {
+        match read_text(&format!("{dir}/children")) {
             Ok(text) => children.extend(numbers(&text)),
             Err(_) if Path::new(&dir).exists() => return None,
             // It has just ended.
@@ -92,7 +92,7 @@ pub(crate) fn children(process: &Stat) -> Option<Vec<u32>> {
 
 /// How often a thread went to sleep or was put aside; it has not run in between while that stays the same. None: not known.
 pub(crate) fn switches(pid: u32, thread: u32) -> Option<u64> {
-    counted(&fs::read_to_string(format!("/proc/{pid}/task/{thread}/status")).ok()?)
+    counted(&read_text(&format!("/proc/{pid}/task/{thread}/status")).ok()?)
 }
 
 /// A process whose threads are looked at, at one terminal.
@@ -126,7 +126,7 @@ impl<'a> Looking<'a> {
     /// What a thread of it does.
     pub(crate) fn does(&self, thread: u32) -> Does {
         let pid = self.pid;
-        let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/task/{thread}/{name}"));
+        let read = |name: &str| read_text(&format!("/proc/{pid}/task/{thread}/{name}"));
         match read("syscall").ok().and_then(|text| call(&text)) {
             Some(Call::Runs) => Does::Runs,
             Some(Call::Is(number, file)) if READS.contains(&number) => {

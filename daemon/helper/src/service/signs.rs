@@ -226,7 +226,14 @@ impl<'a> Observer<'a> {
         self.look(report);
         self.looked_at = Some(now);
         let left = self.begins.1.saturating_sub(1);
-        self.begins = if left == 0 || group(&self.foreground).is_some_and(|now| before != Some(now)) {
+        let is_other = group(&self.foreground).is_some_and(|now| before != Some(now));
+        if is_other {
+            // It has its own, or those that the shell gives back before it runs anything.
+            self.asking.look_at_modes(report.supervisor_pid);
+        }
+        // What is not a program yet is a shell still.
+        let is_shell = self.foreground.holds().is_some_and(|holds| holds.name.shell);
+        self.begins = if left == 0 || (is_other && !is_shell) {
             (None, 0)
         } else {
             (Some(now + ANSWER_BEGINS), left)

@@ -194,7 +194,7 @@ impl Desk {
             } => {
                 subject.stands = stands;
                 if over {
-                    subject.does = None;
+                    (subject.does, subject.held) = (None, None);
                 }
             }
             Change::Gone(_) => {}
@@ -238,6 +238,9 @@ impl Desk {
                         said,
                     });
                 }
+            } else {
+                // What was held back is over.
+                subject.held = None;
             }
             if subject.thing.noun == Noun::Job {
                 self.subjects.remove(&id);
@@ -423,6 +426,12 @@ mod tests {
         assert!(at.hear(PAUSE).is_empty());
         at.looked_at = false;
         let told = at.waits("a", "again").hear(PAUSE);
+        assert_eq!(told[0].count, 1);
+        // What was answered before its turn came is over.
+        at.waits("a", "and again").pass(GATHERS);
+        assert!(at.waits("a", "soon answered").pass(GATHERS).is_empty());
+        assert!(at.works("a").hear(PAUSE).is_empty());
+        let told = at.waits("a", "later").hear(PAUSE);
         assert_eq!(told[0].count, 1);
     }
 

@@ -184,6 +184,11 @@ impl<'a> Asking<'a> {
         }
     }
 
+    /// Looks at the modes of the terminal of this pane alone.
+    pub(super) fn look_at_modes(&mut self, pane: u32) {
+        self.keys = modes(pane).is_some_and(|modes| !modes.lines);
+    }
+
     /// What it does. None: it is none to be looked at.
     fn find(&mut self, scene: &Scene<'_>) -> Option<Group> {
         let modes = scene.holds.and_then(|_holds| modes(scene.pane));
