@@ -34,8 +34,7 @@ const LOOK_AGAIN: [Duration; 3] = [
     Duration::from_secs(1),
 ];
 
-/// Events that come this close to each other, or many at once, so many times in a row, are gathered for as long, until only a
-/// few came. On a busy machine they are read late: what is far apart then is many.
+/// Events that come this close to each other, so many times in a row, are gathered for as long, until only a few came.
 const APART: Duration = Duration::from_millis(1);
 const IN_A_ROW: u32 = 100;
 const GATHER: Duration = Duration::from_millis(4);
@@ -209,7 +208,7 @@ async fn read(source: AsyncFd<Arc<OwnedFd>>, table: Arc<Mutex<Table>>) {
         // The answer says only whether there is more to read; other errors cannot come from a valid inotify.
         let _ = ready.try_io(|inotify| drain(inotify.get_ref(), &table, &mut count));
         let gathered = in_a_row > IN_A_ROW;
-        let goes_on = count > FEW || (!gathered && last.elapsed() < APART);
+        let goes_on = last.elapsed() < APART && (!gathered || count > FEW);
         in_a_row = if goes_on { in_a_row.saturating_add(1) } else { 0 };
         if in_a_row > IN_A_ROW {
             sleep(GATHER).await;

@@ -52,7 +52,8 @@ pub(super) struct Watching {
 enum Known {
     /// There are no signs yet.
     Unheard,
-    /// It may still be so until then, where the signs leave it open, and nothing was written since this time of the host.
+    /// It may still be so until then, where the signs leave it open, and, but for what a screen shows, nothing was written since
+    /// this time of the host.
     Until(Instant, Option<TimeMs>),
     /// The signs alone count.
     Over,
