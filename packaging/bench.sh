@@ -69,6 +69,7 @@ need_rust
 ! wants saved burst copy large delta unchanged watched || sync_peers
 build_release
 build_helpers
+build_command
 # Beside the programs, where they lie in an installation.
 for helper in ${helpers[@]+"${helpers[@]}"}; do cp "$helpers_dir/$helper" "$release/"; done
 # And as an installation writes them: what a linker wrote piece by piece lies in the page cache in small pages.

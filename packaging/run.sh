@@ -46,6 +46,7 @@ build_release
 
 step "Building the helper for hosts"
 build_helpers
+build_command
 
 step "Installing into your home"
 lib=$HOME/.local/lib/outlast

@@ -20,6 +20,11 @@ use std::process;
 
 use crate::{context::Context, error::Failure};
 
+/// musl's own asks the system for nearly every piece of memory, and gives it back at once.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static MEMORY: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() {
     let code = match cli::Cli::read() {
         Ok(cli) => run(cli),

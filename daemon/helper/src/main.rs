@@ -10,6 +10,11 @@ use std::{
 
 use outlast_helper::{askpass, installed, log, login, pane, reports, serve, supervise};
 
+/// musl's own asks the system for nearly every piece of memory, and gives it back at once.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static MEMORY: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 const USAGE: &str = "usage: outlast-helper serve --owner ID [--state-dir DIR] [--history-limit N] \
     [--user-copy-mode-keys] [--nonce TEXT] [--bulk] | supervise DIR | pane DIR --run N [--restart-command] | log DIR --run N | \
     report working|waiting|idle|error [MESSAGE… | --message TEXT | --message-json POINTER] | verify SHA256 | environment NONCE | --version";

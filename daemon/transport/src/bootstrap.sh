@@ -19,15 +19,16 @@ d=$d/outlast/helper;
 p=$d/$s;
 if [ -x "$p" ]; then :; else
 [ -e "$p" ] && f noexec "$p";
-e=$( (umask 077; LC_ALL=C mkdir -p "$d") 2>&1) || f cache "$e";
-t=$d/.new-$n;
-# Before a megabyte is sent: can anything be written there, and run?
-e=$( (umask 077; printf "#\041/bin/sh\nexit 0\n" >"$t") 2>&1) || { rm -f "$t"; f write "$e"; };
-e=$( (chmod 700 "$t" && "$t") 2>&1) || { rm -f "$t"; f noexec "$d"; };
 # Packed where that can be unpacked: it is half the bytes, and fits into what ssh lets be under way.
 w=plain;
 [ $y = 0 ] || { command -v gzip >/dev/null 2>&1 && w=gzip z=$y; };
+# Asked for at once: while it is on its way it is found out whether anything can be written there, and run. Nothing of
+# this reads what comes.
 m NEED $w "$u";
+e=$( (umask 077; LC_ALL=C mkdir -p "$d") </dev/null 2>&1) || f cache "$e";
+t=$d/.new-$n;
+e=$( (umask 077; printf "#\041/bin/sh\nexit 0\n" >"$t") 2>&1) || { rm -f "$t"; f write "$e"; };
+e=$( (chmod 700 "$t" && "$t") </dev/null 2>&1) || { rm -f "$t"; f noexec "$d"; };
 # A sign of life, since on a slow line nothing else is heard for long. (The process id by a detour around the mark.)
 (while sleep 5 </dev/null >/dev/null 2>&1 && printf .; do :; done) &
 b=$(printf "\041");
