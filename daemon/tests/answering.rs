@@ -286,3 +286,55 @@ fn cells_have_the_text_of_the_screen() {
     let both = ["session", "peek", "screen", "--cells", "--ansi"];
     assert_eq!(sandbox.outlast(&both).exit(), 2);
 }
+
+#[test]
+fn a_menu_is_answered_by_a_key_and_no_text_accepts_what_is_highlighted() {
+    let sandbox = Sandbox::new();
+    sandbox.configure(
+        r"
+        [providers.mine]
+        binary = 'sh'
+        [[providers.mine.screen]]
+        name = 'choice'
+        doing = 'waiting'
+        menu = true
+        last_lines = 2
+        pattern = '\A(?P<message>Go on\?)\n> 1\. Yes\z'
+        ",
+    );
+    let script =
+        "stty raw -echo; printf 'Go on?\\r\\n> 1. Yes'; head -c 4 > typed; printf '\\r\\ncopied'; sleep 600";
+    let home = sandbox.home().display().to_string();
+    let new = [
+        "session",
+        "create",
+        "mine",
+        "--provider",
+        "mine",
+        "--cwd",
+        &home,
+        "--",
+    ];
+    outlast(&sandbox, &[&new[..], &["sh", "-c", script]].concat());
+    let wait = [
+        "session",
+        "wait",
+        "mine",
+        "--until",
+        "waiting",
+        "--timeout",
+        "20s",
+    ];
+    assert_eq!(outlast(&sandbox, &wait), "Go on?\n");
+    for text in ["no", "yes, do"] {
+        let refused = sandbox.outlast(&["session", "send", "mine", text]).code(4);
+        assert!(refused.err().contains("shows a menu"), "{refused:?}");
+        assert!(refused.err().contains("session send mine --keys"), "{refused:?}");
+    }
+    // Neither of them brought anything to the program; of these, what is no menu any more gets its Enter.
+    outlast(&sandbox, &["session", "send", "mine", "2"]);
+    outlast(&sandbox, &["session", "send", "mine", "--raw", "no"]);
+    assert_eq!(typed(&sandbox, "mine"), "2no\r");
+    let shown = json(&sandbox, &["provider", "show", "mine", "--json"]);
+    assert_eq!(shown["screen"][0]["menu"], true, "{shown}");
+}

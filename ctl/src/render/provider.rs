@@ -98,7 +98,11 @@ pub fn facts(provider: &v1::Provider) -> Facts {
     );
     for rule in &provider.screen {
         let doing = json::activity(rule.doing()).unwrap_or_default();
-        let place = if rule.title { " (title)" } else { "" };
+        let place = match (rule.title, rule.menu) {
+            (true, _) => " (title)",
+            (false, true) => " (menu)",
+            (false, false) => "",
+        };
         fact(
             &mut facts,
             "screen rule",

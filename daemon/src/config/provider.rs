@@ -46,7 +46,7 @@ const KEYS: &[KnownKey] = &[
     ("bell_waits", "whether its bell means that it waits"),
     (
         "screen",
-        "rules for its screen, [[providers.NAME.screen]]: name, doing, pattern, last_lines, title",
+        "rules for its screen, [[providers.NAME.screen]]: name, doing, pattern, last_lines, title, menu",
     ),
 ];
 
@@ -62,6 +62,10 @@ const RULE_KEYS: &[KnownKey] = &[
         "look at so many of the last lines that are not blank; 0: all",
     ),
     ("title", "look at the title of the terminal instead"),
+    (
+        "menu",
+        "what asks there takes keys: more than one character of text is refused, and no Enter follows it",
+    ),
 ];
 
 /// What stands above the tables when they are shown.
@@ -110,6 +114,9 @@ pub struct RuleTable {
     /// Look at the title instead.
     #[serde(default)]
     pub title: bool,
+    /// What asks there takes keys and no text.
+    #[serde(default)]
+    pub menu: bool,
 }
 
 impl RuleTable {

@@ -105,6 +105,16 @@ impl Providers {
             .ok_or_else(|| refusal::no_setting("provider", name, self.0.keys()))
     }
 
+    /// Whether what asks by this rule, `provider/rule`, is a menu.
+    #[must_use]
+    pub fn is_menu(&self, rule: &str) -> bool {
+        let Some((provider, rule)) = rule.split_once('/') else {
+            return false;
+        };
+        let provider = self.0.get(provider);
+        provider.is_some_and(|provider| provider.screen.iter().any(|one| one.name == rule && one.menu))
+    }
+
     /// How a helper is to read screens, and the reading that is for a session of this provider, if there is one.
     #[must_use]
     pub fn readings(&self, own: Option<&str>) -> (Vec<ScreenReading>, String) {

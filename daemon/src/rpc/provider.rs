@@ -116,6 +116,7 @@ fn message(provider: &Provider, checks: &[Check]) -> v1::Provider {
                 pattern: rule.pattern.get_ref().clone(),
                 last_lines: rule.last_lines,
                 title: rule.title,
+                menu: rule.menu,
             })
             .collect(),
         checks: checks

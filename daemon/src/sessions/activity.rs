@@ -120,6 +120,15 @@ impl Watching {
         self.signs.as_ref().map(|(signs, _came)| signs.speaks())
     }
 
+    /// The rule by which the screen asks something that nobody has answered since.
+    pub(super) fn asked_by(&self) -> Option<&str> {
+        let (signs, _came) = self.signs.as_ref()?;
+        let answered = signs.answered.max(self.answered);
+        let screen = signs.screen.as_ref()?;
+        let asks = screen.doing == Doing::Waiting && answered.is_none_or(|answered| answered < screen.at);
+        asks.then_some(screen.rule.as_str())
+    }
+
     /// Somebody answered at this time of the host.
     pub(super) fn answered(&mut self, at: TimeMs) {
         self.answered = self.answered.max(Some(at.clamp(0, LATEST)));

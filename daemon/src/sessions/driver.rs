@@ -842,6 +842,7 @@ impl Driver {
             attached: self.attached,
             left_at: self.left_at,
             last_output: self.last_output,
+            asked_by: self.watching.asked_by().map(str::to_owned),
             heard: self
                 .heard_since
                 .zip(self.watching.speaks())

@@ -11,6 +11,7 @@ pub mod history;
 mod judge;
 pub mod lines;
 pub mod log;
+mod menu;
 mod sizes;
 pub mod start;
 mod typing;
@@ -91,6 +92,8 @@ pub struct View {
     pub left_at: Option<Instant>,
     /// When the terminal was last written to.
     pub last_output: Option<TimeMs>,
+    /// The rule by which its screen asks something that nobody has answered yet, as `provider/rule`.
+    pub asked_by: Option<String>,
     /// What its host tells. Absent: the host is away, or has told nothing of this run yet.
     pub heard: Option<Heard>,
 }
@@ -473,6 +476,7 @@ impl Sessions {
             attached: 0,
             left_at: None,
             last_output: self.last_output(session),
+            asked_by: None,
             heard: None,
         };
         let (publish, view) = watch::channel(Arc::new(view));

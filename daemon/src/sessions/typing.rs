@@ -73,7 +73,7 @@ impl Typing {
     }
 
     /// Whether it is text with an Enter.
-    fn is_command(&self) -> bool {
+    pub(super) fn is_command(&self) -> bool {
         let enter = self.keys.first().is_some_and(|key| key == "Enter");
         !self.text.is_empty() && (enter || self.text.ends_with(['\n', '\r']))
     }
@@ -128,6 +128,7 @@ impl Sessions {
             return Ok(self.first_answer(session, recorded.outcome.as_deref()));
         }
         admission::reach(session, verb).map_err(|denial| refusal::denied(&denial, Some(session.id)))?;
+        let typing = self.for_menu(session, typing)?;
         // Before the request is recorded: one that was never tried can be repeated.
         let host = self.reachable(&session.host)?;
         if let Some(request) = &request {

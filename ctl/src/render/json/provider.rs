@@ -32,6 +32,7 @@ struct Rule<'a> {
     pattern: &'a str,
     last_lines: u32,
     title: bool,
+    menu: bool,
 }
 
 #[derive(Serialize)]
@@ -55,6 +56,7 @@ impl<'a> From<&'a v1::Provider> for Provider<'a> {
             pattern: &rule.pattern,
             last_lines: rule.last_lines,
             title: rule.title,
+            menu: rule.menu,
         };
         Self {
             name: &provider.name,
