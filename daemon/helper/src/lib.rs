@@ -4,6 +4,7 @@
 //! keep a directory of the [`spool`], which is all anybody needs to know about them.
 
 pub mod askpass;
+mod beat;
 mod claim;
 mod ending;
 pub mod facts;

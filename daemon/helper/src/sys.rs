@@ -402,9 +402,9 @@ pub(crate) fn user() -> Option<User> {
 }
 
 /// Makes a file one that tokio waits for.
-pub(crate) fn async_fd(fd: OwnedFd) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+pub(crate) fn async_fd(fd: impl Into<Arc<OwnedFd>>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
     // SAFETY: a shared OwnedFd can be neither closed nor replaced while the AsyncFd has its part of it.
-    Ok(unsafe { AsyncFd::register(Arc::new(fd)) }?)
+    Ok(unsafe { AsyncFd::register(fd.into()) }?)
 }
 
 /// Makes the child the leader of a process session of its own, with its standard input, a terminal, as the controlling

@@ -21,10 +21,10 @@ use tokio::{
     io::unix::AsyncFd,
     sync::watch,
     task::AbortHandle,
-    time::{Instant, sleep},
+    time::{Instant, sleep, sleep_until},
 };
 
-use crate::{spool::at, sys};
+use crate::{beat, spool::at, sys};
 
 /// The kernel tells of the close of a lock just before it drops it, so one who looks at once can still find it held.
 /// After these times it is looked at again; the last one is for a machine that is busy beyond measure.
@@ -34,10 +34,10 @@ const LOOK_AGAIN: [Duration; 3] = [
     Duration::from_secs(1),
 ];
 
-/// Events that come this close to each other, so many times in a row, are gathered for as long, until only a few came.
-const APART: Duration = Duration::from_millis(1);
+/// Events that come this close to each other, so many times in a row, are gathered until the next beat, until only a few came.
+const APART: Duration = Duration::from_millis(4);
 const IN_A_ROW: u32 = 100;
-const GATHER: Duration = Duration::from_millis(4);
+const GATHER: Duration = Duration::from_millis(10);
 const FEW: usize = 8;
 
 /// Watches spool directories. Clones share one inotify instance.
@@ -201,7 +201,7 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
 }
 
 /// Hands on events until it is aborted. Where they do not end, because hundreds of programs print, they are gathered.
-async fn read(source: AsyncFd<Arc<OwnedFd>>, table: Arc<Mutex<Table>>) {
+async fn read(mut source: AsyncFd<Arc<OwnedFd>>, table: Arc<Mutex<Table>>) {
     let (mut in_a_row, mut last) = (0_u32, Instant::now());
     while let Ok(mut ready) = source.readable().await {
         let mut count = 0;
@@ -211,9 +211,22 @@ async fn read(source: AsyncFd<Arc<OwnedFd>>, table: Arc<Mutex<Table>>) {
         let goes_on = last.elapsed() < APART && (!gathered || count > FEW);
         in_a_row = if goes_on { in_a_row.saturating_add(1) } else { 0 };
         if in_a_row > IN_A_ROW {
-            sleep(GATHER).await;
+            // While it is waited for, every event wakes the process, read or not.
+            let inotify = source.into_inner();
+            sleep_until(beat::from(Instant::now() + GATHER / 2, GATHER)).await;
+            source = wait_for(&inotify).await;
         }
         last = Instant::now();
+    }
+}
+
+/// Has tokio wait for it again. That fails only where the kernel has no memory for it just now.
+async fn wait_for(inotify: &Arc<OwnedFd>) -> AsyncFd<Arc<OwnedFd>> {
+    loop {
+        match sys::async_fd(Arc::clone(inotify)) {
+            Ok(source) => return source,
+            Err(_no_memory) => sleep(GATHER).await,
+        }
     }
 }
 

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
+
+use crate::beat;
 
 /// Fruitless wakes in a row that cost nothing: a program that prints a little and ends is seen at once.
 const FREE: u32 = 16;
 
-/// Pause after each further one. A state that changes during a flood of output is seen this much later.
+/// Pause after each further one, until a beat that all share. A state that changes during a flood of output is seen as much
+/// later as both together.
 const PAUSE: Duration = Duration::from_millis(20);
+const BEAT: Duration = Duration::from_millis(40);
 
 /// A quiet time after which wakes are free again.
 const QUIET: Duration = Duration::from_millis(200);
@@ -37,7 +41,7 @@ impl Pace {
         self.last = now;
         self.fruitless = self.fruitless.saturating_add(1);
         if self.fruitless > FREE {
-            sleep(PAUSE).await;
+            sleep_until(beat::from(now + PAUSE, BEAT)).await;
         }
     }
 }

@@ -24,6 +24,7 @@ use super::{
     signs::{self, Observer},
 };
 use crate::{
+    beat,
     spool::{Dir, State},
     tmux::{Error, View, quote::Commands},
 };
@@ -33,6 +34,9 @@ const QUEUE: usize = 4;
 
 /// Time between two reports that say nothing but that there was output.
 const OUTPUT_EVERY: Duration = Duration::from_secs(1);
+
+/// What is done in this rhythm is done for all sessions at the same moment.
+const BEAT: Duration = Duration::from_millis(40);
 
 /// Grace for what still runs in a session that is removed.
 const DELETE_GRACE: Duration = Duration::from_millis(500);
@@ -115,10 +119,10 @@ async fn report(
         let looked = Instant::now();
         let mut output = false;
         loop {
-            let due = later.unwrap_or(looked + OUTPUT_EVERY);
+            let due = beat::from(later.unwrap_or(looked + OUTPUT_EVERY), BEAT);
             tokio::select! {
                 () = watch.changed() => {
-                    if !runs || watch.news() != news || looked.elapsed() >= OUTPUT_EVERY {
+                    if !runs || watch.news() != news || (!output && looked.elapsed() >= OUTPUT_EVERY) {
                         break;
                     }
                     // Of output it is enough to know that there is some.

@@ -141,3 +141,33 @@ async fn a_follower_never_misses_the_last_byte() {
         assert_eq!(got, (0..200_u32).flat_map(u32::to_le_bytes).collect::<Vec<_>>());
     }
 }
+
+/// How often this thread has gone to sleep by itself.
+fn rests() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_flood_of_output_wakes_seldom_and_what_follows_it_is_seen() {
+    const WRITES: u32 = 20_000;
+    let temp = tempfile::tempdir().unwrap();
+    let watcher = Watcher::new().unwrap();
+    let (flooding, other) = (dir(temp.path(), "flooding"), dir(temp.path(), "other"));
+    let _output = watcher.watch(flooding.path()).unwrap();
+    let mut watch = watcher.watch(other.path()).unwrap();
+    let before = rests();
+    let writer = thread::spawn(move || {
+        let mut writer = LogWriter::new(&flooding, None);
+        for n in 0..WRITES {
+            writer.write(Stream::Stdout, &n.to_le_bytes());
+        }
+        replace(&other, "status");
+    });
+    wakes(&mut watch).await;
+    assert_eq!(watch.news(), 1);
+    let rested = rests() - before;
+    assert!(rested < u64::from(WRITES) / 20, "{rested} times");
+    writer.join().unwrap();
+}
