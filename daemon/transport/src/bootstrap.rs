@@ -639,6 +639,31 @@ mod tests {
         assert_eq!(*seen.lock().unwrap(), turns);
     }
 
+    /// Nothing that the host finds out about itself holds up the helper.
+    #[tokio::test]
+    async fn a_missing_helper_is_asked_for_before_anything_is_tried() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let temp = tempfile::tempdir().unwrap();
+        let stuck = temp.path().join("mkdir");
+        std::fs::write(&stuck, "#!/bin/sh\nwhile [ -e \"$0\" ]; do sleep 0.1; done\n").unwrap();
+        std::fs::set_permissions(&stuck, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let own = vec![program(std::env::consts::ARCH)];
+        let bootstrap = Bootstrap::new(&helper("me"), Purpose::Control, own).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let argv = [
+            "env".to_owned(),
+            format!("PATH={}:{path}", temp.path().display()),
+            format!("XDG_CACHE_HOME={}", temp.path().display()),
+            "sh".to_owned(),
+        ];
+        let mut stream = command::shell(&argv, Purpose::Control).unwrap();
+        bootstrap.type_line(&mut stream).await.unwrap();
+        let mut marker = Marker::new(&bootstrap.nonce);
+        let times = [SILENCE, NOISE_WITHIN];
+        let line = listen(&mut stream.io, &mut marker, &[], times, &|| None).await;
+        assert_eq!(line.unwrap().word, "NEED");
+    }
+
     /// A stream on which nothing is ever said.
     fn silence() -> (Stream, tokio::io::DuplexStream) {
         let (ours, theirs) = tokio::io::duplex(1 << 10);

@@ -115,7 +115,7 @@ async fn a_full_disk_is_told_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_directory_nothing_may_run_from_is_told_before_anything_is_sent() {
+async fn a_directory_nothing_may_run_from_is_told() {
     let bed = Bed::new();
     let error = refused(bed.attempt(bed.command(&mounted("size=100m,noexec")))).await;
     assert_eq!(error.cause, Cause::HelperFailed);
