@@ -35,11 +35,16 @@ impl Dirs {
             None => open_beneath(root, path, flags)?,
         };
         let opened = Arc::new(opened);
+        self.know(path, Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Takes in a directory that is open already. What it lies in was the last one that was needed.
+    pub(super) fn know(&mut self, path: &[u8], opened: Arc<OwnedFd>) {
         if self.way.len() == OPEN_MAX {
             self.way.remove(0);
         }
-        self.way.push((path.to_vec(), Arc::clone(&opened)));
-        Ok(opened)
+        self.way.push((path.to_vec(), opened));
     }
 
     /// Lets go of a directory and all below it, since another thing is there now.

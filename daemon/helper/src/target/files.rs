@@ -14,8 +14,9 @@ use rustix::{
 
 use super::{
     Content, Op, Refusal, Refused, Target,
-    meta::{CHUNK, dress, hash, look_at, os},
+    meta::{CHUNK, bits, dress, hash, look_at, mode_of, os},
     replay::is_as_recorded,
+    staging::{PRIVATE, new_file},
 };
 
 impl Target {
@@ -61,30 +62,67 @@ impl Target {
         entry: &Entry,
         fill: impl FnOnce(&File) -> Result<(), Refused>,
     ) -> Result<StatKey, Refused> {
-        let (staged, file) = self.names.file(parent).map_err(Refused::errno)?;
+        // One that has to be written to needs no other mode first, if the system takes nothing from it.
+        let fits = entry.mode & PRIVATE == PRIVATE && entry.mode & self.umask == 0;
+        let mode = if fits { entry.mode } else { PRIVATE };
+        if self.fresh.is_some() {
+            match new_file(parent, op.path.name(), mode) {
+                Ok(file) => {
+                    let filled = fill(&file);
+                    let left = filled.and_then(|()| self.leave_as(&file, Some(mode), entry));
+                    if left.is_err() {
+                        let _ = fs::unlinkat(parent, os(op.path.name()), AtFlags::empty());
+                    }
+                    return left;
+                }
+                // One that came before has the same name for the file system. Whoever puts it there finds out.
+                Err(Errno::EXIST) => {}
+                Err(errno) => return Err(Refused::errno_of_name(errno)),
+            }
+        }
+        let (staged, file) = self.names.file(parent, mode).map_err(Refused::errno)?;
         let filled = fill(&file);
-        let key = filled.and_then(|()| self.finish(parent, (parent, &staged), &file, op, entry));
+        let key =
+            filled.and_then(|()| self.finish(parent, (parent, &staged), (&file, Some(mode)), op, entry));
         if key.is_err() {
             let _ = fs::unlinkat(parent, os(&staged), AtFlags::empty());
         }
         key
     }
 
-    /// Puts a file that has its content in its place. What is left when that fails is the caller's to remove.
+    /// Puts a file that has its content in its place. `mode`: the one it was made with, if that is known. What is left when that
+    /// fails is the caller's to remove.
     fn finish(
         &mut self,
         parent: &OwnedFd,
         staged: (&OwnedFd, &[u8]),
-        file: &File,
+        (file, mode): (&File, Option<u16>),
         op: &Op,
         entry: &Entry,
     ) -> Result<StatKey, Refused> {
-        dress(file, entry, self.owner).map_err(Refused::errno)?;
-        match self.put(parent, staged, op, entry)? {
-            Some(taken_over) => Ok(taken_over),
-            // The rename changed it once more.
-            None => Ok(StatKey::of(&fs::fstat(file).map_err(Refused::errno)?)),
+        dress(file, mode, entry, self.owner).map_err(Refused::errno)?;
+        if let Some(taken_over) = self.put(parent, staged, op, entry)? {
+            return Ok(taken_over);
         }
+        // The rename changed it once more.
+        Self::left(file, mode, entry)
+    }
+
+    /// Makes a file that is in its place already what the entry says.
+    fn leave_as(&self, file: &File, mode: Option<u16>, entry: &Entry) -> Result<StatKey, Refused> {
+        dress(file, mode, entry, self.owner).map_err(Refused::errno)?;
+        Self::left(file, mode, entry)
+    }
+
+    /// How a file is left that has everything.
+    fn left(file: &File, mode: Option<u16>, entry: &Entry) -> Result<StatKey, Refused> {
+        let mut left = fs::fstat(file).map_err(Refused::errno)?;
+        if mode == Some(entry.mode) && mode_of(&left) != entry.mode {
+            // The directory gives what is made in it other modes.
+            fs::fchmod(file, bits(entry.mode)).map_err(Refused::errno)?;
+            left = fs::fstat(file).map_err(Refused::errno)?;
+        }
+        Ok(StatKey::of(&left))
     }
 
     /// Puts a large file in its place that arrived in pieces.
@@ -92,7 +130,7 @@ impl Target {
         let stage = self.stages.remove(&number);
         let mut stage = stage.ok_or_else(|| Refused::need("no such large file arrived"))?;
         let finished = match stage.check(entry) {
-            Ok((file, staged)) => self.finish(parent, staged, file, op, entry),
+            Ok((file, staged)) => self.finish(parent, staged, (file, None), op, entry),
             Err(refused) => Err(refused),
         };
         if finished.is_err() {

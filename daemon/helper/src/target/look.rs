@@ -13,6 +13,7 @@ use super::{
     Target,
     dirs::Dirs,
     meta::{bits, hash_at, look_at, mode_of, os},
+    staging::PRIVATE,
 };
 
 /// How often it is asked whether somebody still waits.
@@ -114,7 +115,7 @@ impl Target {
         if let Some(known) = self.keeps_modes {
             return known;
         }
-        let Ok((name, file)) = self.names.file(&self.root) else {
+        let Ok((name, file)) = self.names.file(&self.root, PRIVATE) else {
             return true;
         };
         // None that a mount could give to every file.

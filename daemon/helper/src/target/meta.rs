@@ -59,13 +59,29 @@ fn times(mtime_ns: i64) -> Timestamps {
     }
 }
 
-/// Makes a file of ours that is open what the entry says, but for its content.
-pub(super) fn dress(file: &File, entry: &Entry, owner: Option<(Uid, Gid)>) -> Result<(), Errno> {
+/// Makes a file of ours that is open what the entry says, but for its content. `mode`: the one it was made with, if that is
+/// known.
+pub(super) fn dress(
+    file: &File,
+    mode: Option<u16>,
+    entry: &Entry,
+    owner: Option<(Uid, Gid)>,
+) -> Result<(), Errno> {
     if let Some((uid, gid)) = owner {
         fs::fchown(file, Some(uid), Some(gid))?;
     }
-    fs::fchmod(file, bits(entry.mode))?;
+    if mode != Some(entry.mode) {
+        fs::fchmod(file, bits(entry.mode))?;
+    }
     fs::futimens(file, &times(entry.mtime_ns))
+}
+
+/// The bits of a mode that the system takes from everything this process makes. All, when it does not say.
+pub(super) fn umask() -> u16 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    line.and_then(|octal| u16::from_str_radix(octal.trim(), 8).ok())
+        .map_or(0o777, |umask| umask & 0o777)
 }
 
 /// Sets the mode of a thing that is no link, whether or not we may read it. `seen` is what it was when it was looked at:

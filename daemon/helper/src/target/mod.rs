@@ -18,6 +18,7 @@ mod dirs;
 mod disk;
 mod door;
 mod files;
+mod fresh;
 mod kept;
 mod look;
 mod meta;
@@ -42,7 +43,7 @@ use outlast_tree::{Entry, RelPath};
 use rustix::fs::{Gid, Uid};
 use tokio_util::sync::CancellationToken;
 
-use self::{dirs::Dirs, kept::Kept, record::Record, stage::Stage, staging::Names};
+use self::{dirs::Dirs, fresh::Fresh, kept::Kept, record::Record, stage::Stage, staging::Names};
 pub(crate) use self::{
     disk::OnDisk,
     door::check,
@@ -97,6 +98,10 @@ pub(crate) struct Target {
     names: Names,
     /// Directories that are open during a batch.
     dirs: Dirs,
+    /// A new directory that is being filled.
+    fresh: Option<Fresh>,
+    /// New directories are made in their place, since the file system does not help otherwise.
+    plain: bool,
     /// Directories that let us write for the duration of a batch, and the mode they had.
     relaxed: Vec<(RelPath, u16)>,
     /// Paths of the record by inode, made when it is first asked for in a batch.
@@ -107,6 +112,8 @@ pub(crate) struct Target {
     keeps: bool,
     /// Parts of large files that are kept.
     kept: HashMap<RelPath, Kept>,
+    /// What the system takes from modes.
+    umask: u16,
     /// Whether the file system keeps modes, once somebody asked.
     keeps_modes: Option<bool>,
     /// Cancelled when nobody waits for it any more: long reading ends then.
@@ -132,11 +139,14 @@ impl Target {
             record,
             names: Names::new(id),
             dirs: Dirs::default(),
+            fresh: None,
+            plain: false,
             relaxed: Vec::new(),
             inodes: None,
             stages: HashMap::new(),
             keeps: false,
             kept: HashMap::new(),
+            umask: meta::umask(),
             keeps_modes: None,
             stop,
         }

@@ -22,6 +22,7 @@ use super::{
     base::Base,
     kept::{Held, Part, is_worth_keeping},
     meta::os,
+    staging::PRIVATE,
 };
 
 /// How many may be under way, and how many parts be kept. Each takes up to three open files.
@@ -223,7 +224,7 @@ impl Target {
             None => {
                 let parent = open_beneath(&self.root, dir, OFlags::PATH | OFlags::DIRECTORY);
                 let parent = parent.map_err(Refused::errno)?;
-                let (name, file) = self.names.file(&parent).map_err(Refused::errno)?;
+                let (name, file) = self.names.file(&parent, PRIVATE).map_err(Refused::errno)?;
                 let ino = fstat(&file).map_err(Refused::errno)?.st_ino;
                 (parent, Part { name, ino }, file, Vec::new())
             }

@@ -4,14 +4,26 @@ use std::{fs::File, mem::MaybeUninit, os::fd::AsFd};
 
 use outlast_tree::{RESERVED, open_beneath};
 use rustix::{
-    fs::{self, AtFlags, Mode, OFlags, RawDir},
+    fs::{self, AtFlags, OFlags, RawDir},
     io::Errno,
 };
 
-use super::meta::os;
+use super::{
+    fresh::remove_all,
+    meta::{bits, os},
+};
 
 /// How often another name is tried. One that is taken is what an earlier helper could not remove.
 const TRIES: u32 = 10_000;
+
+/// Mode of a file in the making whose own mode comes later.
+pub(super) const PRIVATE: u16 = 0o600;
+
+/// Makes an empty file, with this mode as far as the system lets it have that.
+pub(super) fn new_file(dir: impl AsFd, name: &[u8], mode: u16) -> Result<File, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(fs::openat(dir, os(name), flags, bits(mode))?.into())
+}
 
 /// Names for files in the making of one sync, each used once.
 #[derive(Debug)]
@@ -51,12 +63,9 @@ impl Names {
         Err(Errno::EXIST)
     }
 
-    /// Makes an empty file in an open directory.
-    pub(super) fn file(&mut self, dir: impl AsFd) -> Result<(Vec<u8>, File), Errno> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let (name, fd) = self.make(|name| fs::openat(&dir, os(name), flags, mode))?;
-        Ok((name, fd.into()))
+    /// Makes an empty file in an open directory, with this mode as far as the system lets it have that.
+    pub(super) fn file(&mut self, dir: impl AsFd, mode: u16) -> Result<(Vec<u8>, File), Errno> {
+        self.make(|name| new_file(&dir, name, mode))
     }
 
     /// Removes what was left in a directory below the root, but for what is kept.
@@ -79,6 +88,8 @@ impl Names {
         for name in left {
             match fs::unlinkat(&dir, os(&name), AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
+                // A directory that was being filled.
+                Err(Errno::ISDIR | Errno::PERM) => remove_all(&dir, &name)?,
                 Err(errno) => return Err(errno),
             }
         }

@@ -14,6 +14,7 @@ use rustix::{
 use super::{
     Content, JOURNAL_MAX, Op, Refusal, Refused, Target,
     dirs::is_below,
+    fresh::Became,
     meta::{bits, hash_at, look_at, mode_of, os, set_meta, set_mode},
     replay::is_as_recorded,
 };
@@ -50,23 +51,29 @@ impl Target {
             new: op.entry.clone(),
         };
         let generation = self.record.begin(ops.iter().map(change).collect())?;
-        let (mut outcomes, mut answers) = (Vec::with_capacity(ops.len()), Vec::with_capacity(ops.len()));
-        for op in ops {
-            let mut made = self.make(op, data);
-            if let Err(refused) = &made
-                && refused.why == Refusal::Permission
-                && self.relax(op.path.parent().unwrap_or_default())
-            {
-                made = self.make(op, data);
+        let mut became: Became = Vec::with_capacity(ops.len());
+        for (number, op) in ops.iter().enumerate() {
+            if !self.is_in_fresh(op) {
+                self.place_fresh(generation, ops, data, &mut became);
             }
-            if let (Err(_), Content::Arrived(number)) = (&made, &op.content) {
-                // Whatever came of it, it is used up.
-                self.drop_large(*number);
+            let fresh = match &self.fresh {
+                None => self.begin_fresh(number, op, ops.get(number + 1)),
+                Some(_) => None,
+            };
+            let mut made = match fresh {
+                Some(key) => Ok(Made::There(key)),
+                None if self.fresh.is_some() => self.make(op, data),
+                None => self.make_or_relax(op, data),
+            };
+            if made.is_err() && self.fresh.is_some() {
+                // In its place everything is known by its path, and modes can be helped.
+                self.place_fresh(generation, ops, data, &mut became);
+                made = self.make_or_relax(op, data);
             }
-            let (outcome, answer) = self.note(generation, op, made);
-            outcomes.push(outcome);
-            answers.push(answer);
+            became.push(self.note(generation, op, made));
         }
+        self.place_fresh(generation, ops, data, &mut became);
+        let (outcomes, answers) = became.into_iter().unzip();
         self.restore(b"");
         self.dirs.clear();
         self.inodes = None;
@@ -75,8 +82,24 @@ impl Target {
         Ok((generation, answers))
     }
 
+    /// Makes a change, if need be in a directory that lets us write for the moment.
+    pub(super) fn make_or_relax(&mut self, op: &Op, data: &[u8]) -> Result<Made, Refused> {
+        let mut made = self.make(op, data);
+        if let Err(refused) = &made
+            && refused.why == Refusal::Permission
+            && self.relax(op.path.parent().unwrap_or_default())
+        {
+            made = self.make(op, data);
+        }
+        if let (Err(_), Content::Arrived(number)) = (&made, &op.content) {
+            // Whatever came of it, it is used up.
+            self.drop_large(*number);
+        }
+        made
+    }
+
     /// Takes what became of a change into the record.
-    fn note(
+    pub(super) fn note(
         &mut self,
         generation: u64,
         op: &Op,
@@ -108,7 +131,7 @@ impl Target {
         }
     }
 
-    fn make(&mut self, op: &Op, data: &[u8]) -> Result<Made, Refused> {
+    pub(super) fn make(&mut self, op: &Op, data: &[u8]) -> Result<Made, Refused> {
         let Some(entry) = &op.entry else {
             return self.remove(&op.path);
         };
@@ -203,13 +226,24 @@ impl Target {
 
     fn new_dir(&self, parent: &OwnedFd, name: &[u8], entry: &Entry) -> Result<StatKey, Errno> {
         fs::mkdirat(parent, os(name), Mode::RWXU)?;
+        Ok(self.dress_dir(parent, name, entry)?.1)
+    }
+
+    /// Makes a new directory of ours what the entry says. Gives how it is left.
+    pub(super) fn dress_dir(
+        &self,
+        parent: &OwnedFd,
+        name: &[u8],
+        entry: &Entry,
+    ) -> Result<(OwnedFd, StatKey), Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = fs::openat(parent, os(name), flags, Mode::empty())?;
         if let Some((uid, gid)) = self.owner {
             fs::fchown(&made, Some(uid), Some(gid))?;
         }
         fs::fchmod(&made, bits(entry.mode))?;
-        Ok(StatKey::of(&fs::fstat(&made)?))
+        let left = StatKey::of(&fs::fstat(&made)?);
+        Ok((made, left))
     }
 
     fn link(&mut self, parent: &OwnedFd, op: &Op, entry: &Entry) -> Result<StatKey, Refused> {

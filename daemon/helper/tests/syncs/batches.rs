@@ -37,6 +37,73 @@ async fn a_tree_is_copied_into_a_target_that_is_made() {
 }
 
 #[tokio::test]
+async fn what_is_in_a_new_directory_is_as_it_would_be_in_an_old_one() {
+    let bed = Bed::new();
+    let mut stream = bed.open().await;
+    fs::create_dir(bed.at("theirs")).unwrap();
+    let batch = Batch::new()
+        .dir("a")
+        .file_with("a/open", "1", 0o666, MTIME)
+        .file_with("a/closed", "2", 0o400, MTIME)
+        .dir("a/in")
+        .file("a/in/deep", "3")
+        .link("a/link", "in")
+        // Twice, and the later one counts.
+        .file("a/open", "4")
+        .dir("theirs")
+        .file("theirs/file", "5")
+        .dir("empty")
+        .dir("b")
+        .file("b/file", "6")
+        .gone("b/file")
+        .dir("c")
+        .file("c/bad", "7")
+        .file("c/good", "8");
+    let mut batch = batch;
+    let bad = batch.ops.len() - 2;
+    batch.ops[bad].entry.as_mut().unwrap().hash = vec![1; 32].into();
+    let mut expected = vec![Refusal::Unspecified; batch.ops.len()];
+    expected[bad] = Refusal::Need;
+    assert_eq!(stream.outcomes(batch).await, expected);
+    let texts = [
+        ("a/open", "4"),
+        ("a/in/deep", "3"),
+        ("theirs/file", "5"),
+        ("c/good", "8"),
+    ];
+    for (path, text) in texts {
+        assert_eq!(bed.read(path), text, "{path}");
+    }
+    assert_eq!((bed.mode("a/closed"), bed.mode("a/open")), (0o400, 0o644));
+    assert!(bed.at("empty").is_dir() && !bed.at("b/file").exists() && !bed.at("c/bad").exists());
+    assert!(bed.leftovers().is_empty());
+    assert!(stream.settle(false).await.altered.is_empty());
+    stream.end().await;
+    let again = bed.open().await;
+    assert_eq!(again.opened.altered, 0);
+}
+
+#[tokio::test]
+async fn modes_are_right_whatever_the_directory_gives_to_new_files() {
+    let bed = Bed::new();
+    let mut stream = bed.open().await;
+    let modes = [0o666, 0o777, 0o640, 0o600, 0o444];
+    let mut batch = Batch::new().dir("new");
+    for (number, mode) in modes.into_iter().enumerate() {
+        batch = batch.file_with(&format!("new/{number}"), "x", mode, MTIME);
+        batch = batch.file_with(&format!("top{number}"), "x", mode, MTIME);
+    }
+    stream.make(batch).await;
+    for (number, mode) in modes.into_iter().enumerate() {
+        let found = (
+            bed.mode(&format!("new/{number}")),
+            bed.mode(&format!("top{number}")),
+        );
+        assert_eq!(found, (mode, mode));
+    }
+}
+
+#[tokio::test]
 async fn contents_can_be_packed_and_are_checked() {
     let bed = Bed::new();
     let mut stream = bed.open().await;

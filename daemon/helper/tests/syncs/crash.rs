@@ -123,7 +123,7 @@ impl World {
             let path = format!("{dir}/f{}", random.between(0, FILES));
             self.versions += 1;
             let version = self.versions;
-            let (path, thing) = match random.between(0, 14) {
+            let (path, thing) = match random.between(0, 15) {
                 0..=5 => (path, Thing::File(version)),
                 6 => (path, Thing::Link(version)),
                 7 => (path, Thing::Nothing),
@@ -136,6 +136,27 @@ impl World {
                         batch = batch.gone(&path);
                     }
                     (dir, Thing::Nothing)
+                }
+                14 => {
+                    // There anew, with what is in it.
+                    let dir = format!("gone{}", random.between(0, 2));
+                    self.was_asked(&dir, Thing::Nothing);
+                    for file in 0..FILES {
+                        let path = format!("{dir}/f{file}");
+                        self.was_asked(&path, Thing::Nothing);
+                        batch = batch.gone(&path);
+                    }
+                    batch = batch.gone(&dir).dir(&dir);
+                    self.was_asked(&dir, Thing::Dir);
+                    for file in 0..FILES {
+                        let path = format!("{dir}/f{file}");
+                        self.versions += 1;
+                        let version = self.versions;
+                        self.was_asked(&path, Thing::File(version));
+                        let bytes = content(&path, version);
+                        batch = batch.file_with(&path, bytes, mode(version), mtime(version));
+                    }
+                    continue;
                 }
                 10 => {
                     self.large += 1;
