@@ -73,12 +73,80 @@ pub fn use_one_heap() {
     }
 }
 
-/// Gives memory that is free in the heap back to the system, also what lies below something that is not free. Blocks for
-/// milliseconds; what is allocated meanwhile waits.
+/// Gives memory back to the system that is not needed while nothing happens: what is free in the heap, also what lies below
+/// something that is not free, and the pages of the program itself. Of these most were needed for something that is over.
+/// Blocks for milliseconds; what is allocated meanwhile waits.
 pub fn give_back_memory() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         // SAFETY: it takes a number and touches free memory only.
         unsafe { libc::malloc_trim(0) };
+    }
+    #[cfg(target_os = "linux")]
+    for code in own_code() {
+        // SAFETY: it is mapped for reading and running from a file and was written to by nobody, so what is needed again
+        // comes back from there as it was, mostly from the page cache.
+        let given = unsafe {
+            rustix::mm::madvise(
+                std::ptr::with_exposed_provenance_mut(code.start),
+                code.len(),
+                rustix::mm::Advice::LinuxDontNeed,
+            )
+        };
+        if let Err(errno) = given {
+            tracing::debug!(%errno, "pages of the program cannot be given back");
+        }
+    }
+}
+
+/// Where the code of this program is mapped. Nothing, where that is not told.
+#[cfg(target_os = "linux")]
+fn own_code() -> Vec<std::ops::Range<usize>> {
+    let told = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    let Ok(program) = std::fs::read_link("/proc/self/exe") else {
+        return Vec::new();
+    };
+    let program = program.to_string_lossy();
+    let is_ours = |line: &&str| line.contains(" r-xp ") && line.ends_with(&format!(" {program}"));
+    let range = |line: &str| {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        let number = |text| usize::from_str_radix(text, 16).ok();
+        Some(number(start)?..number(end)?)
+    };
+    told.lines().filter(is_ours).filter_map(range).collect()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_and_everything_goes_on() {
+        let code = own_code();
+        let here = give_back_memory as *const () as usize;
+        assert!(
+            code.iter().any(|range| range.contains(&here)),
+            "{here:x} is not in {code:x?}"
+        );
+        let resident = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("RssFile:"))
+                .unwrap();
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+        };
+        // All of it is used once, as by a program that has done everything.
+        let sum = |range: &std::ops::Range<usize>| {
+            let pages = range.clone().step_by(4096);
+            // SAFETY: it is mapped for reading, as the kernel says.
+            let read = |at| unsafe { std::ptr::with_exposed_provenance::<u8>(at).read_volatile() };
+            pages.map(|at| u64::from(read(at))).sum::<u64>()
+        };
+        let before = code.iter().map(sum).sum::<u64>();
+        let used = resident();
+        give_back_memory();
+        assert!(resident() < used * 2 / 3, "{} of {used} kB", resident());
+        assert_eq!(code.iter().map(sum).sum::<u64>(), before);
     }
 }
