@@ -140,6 +140,7 @@ impl Far {
                 "K" => return,
                 "N" => {
                     let notice = v1::AttachNotice {
+                        sentence: String::new(),
                         title: "agent waits; quickly".to_owned(),
                         body: "Go on?\u{1b}]0;owned\u{7}".to_owned(),
                     };

@@ -199,8 +199,15 @@ struct Told {
 /// What happened to a session or a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A session does something else. Absent: something nobody is told of.
-    Does(Thing, Option<Said>),
+    /// A session does something else.
+    Does {
+        /// Which.
+        thing: Thing,
+        /// What. Absent: something nobody is told of.
+        now: Option<Said>,
+        /// Somebody answered what it did before: what it asks now is asked anew.
+        answered: bool,
+    },
     /// It stands otherwise. Absent: in a way nobody is told of.
     Stands {
         /// What.
@@ -221,6 +228,8 @@ pub struct Notice {
     pub title: String,
     /// What there is to say beside that: some lines, or nothing.
     pub body: String,
+    /// Both in one line, for where there is no more: `2 sessions wait: a (Go on?), b (Sure?)`.
+    pub sentence: String,
     /// Of all the states it tells of, the one that wants somebody most.
     pub state: State,
     /// What it tells of.
@@ -239,6 +248,7 @@ impl Notice {
         Some(Self {
             title: words::title(&told),
             body: words::body(&told),
+            sentence: words::sentence(&told),
             state,
             count: told.iter().fold(0, |sum, told| sum.saturating_add(told.count)),
             things: told.into_iter().map(|told| told.thing).collect(),
@@ -251,6 +261,7 @@ impl Notice {
         Self {
             title: "outlast can tell you".to_owned(),
             body: "This is a test.".to_owned(),
+            sentence: "outlast can tell you: This is a test.".to_owned(),
             state: State::Waiting,
             things: Vec::new(),
             count: 1,

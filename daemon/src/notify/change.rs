@@ -30,7 +30,11 @@ pub(super) fn of_event(event: &Event) -> Option<Change> {
         Kind::SessionActivity => {
             let does = data.text("activity").and_then(|word| word.parse().ok());
             let does = does.and_then(|doing| said_by(doing, data.text("message")));
-            Change::Does(data.thing(Noun::Session, &event.subject)?, does)
+            Change::Does {
+                thing: data.thing(Noun::Session, &event.subject)?,
+                now: does,
+                answered: data.is_set("answered"),
+            }
         }
         Kind::SessionState => {
             let state: SessionState = data.text("state")?.parse().ok()?;
@@ -78,7 +82,12 @@ pub(super) fn of_row(session: &Session) -> [Change; 2] {
     };
     let activity: Option<&Activity> = session.activity.as_ref();
     let does = activity.and_then(|activity| said_by(activity.doing, activity.message.as_deref()));
-    [stands, Change::Does(thing, does)]
+    let does = Change::Does {
+        thing,
+        now: does,
+        answered: false,
+    };
+    [stands, does]
 }
 
 /// What one is told of what a session does.
@@ -130,6 +139,10 @@ impl Data {
         self.0.get(key)?.as_str()
     }
 
+    fn is_set(&self, key: &str) -> bool {
+        self.0.get(key).and_then(Value::as_bool).unwrap_or_default()
+    }
+
     fn thing(&self, noun: Noun, id: &str) -> Option<Thing> {
         let short = id.get(..SHORT).unwrap_or(id);
         Some(Thing {
@@ -178,7 +191,7 @@ mod tests {
 
     fn told(change: Option<Change>) -> (String, Option<(State, String)>) {
         match change.unwrap() {
-            Change::Does(thing, said) | Change::Stands { thing, now: said, .. } => {
+            Change::Does { thing, now: said, .. } | Change::Stands { thing, now: said, .. } => {
                 (thing.name, said.map(|said| (said.state, said.text)))
             }
             Change::Gone(id) => (id, None),
@@ -202,7 +215,13 @@ mod tests {
             Kind::SessionActivity,
             r#"{"name":"a","host":"h","activity":"working"}"#,
         );
+        assert!(matches!(&works, Some(Change::Does { answered: false, .. })));
         assert_eq!(told(works), ("a".to_owned(), None));
+        let answered = event(
+            Kind::SessionActivity,
+            r#"{"name":"a","host":"h","answered":true}"#,
+        );
+        assert!(matches!(&answered, Some(Change::Does { answered: true, .. })));
         let unknown = event(Kind::SessionActivity, r#"{"name":"a","host":"h"}"#);
         assert_eq!(told(unknown), ("a".to_owned(), None));
         let failed = event(Kind::JobState, r#"{"host":"h","state":"failed","exit_code":3}"#);

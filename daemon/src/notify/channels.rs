@@ -6,7 +6,7 @@ use outlast_client::v1::{Error, ErrorKind};
 use outlast_model::notice::{Channel, Notice};
 use tokio::sync::mpsc;
 
-use super::{NotifyConfig, command, desktop, terminal::Terminals, webhook};
+use super::{NotifyConfig, command, desktop, progress::Telling, terminal::Terminals, webhook};
 use crate::app::App;
 
 /// Notices that may wait for one channel. A receiver that is away for long misses what happened meanwhile.
@@ -39,7 +39,7 @@ impl Means {
 
 /// The way to the tasks.
 #[derive(Debug)]
-pub(super) struct Channels(Vec<(Channel, mpsc::Sender<Notice>)>);
+pub(super) struct Channels(Vec<(Channel, mpsc::Sender<(Notice, Arc<Telling>)>)>);
 
 impl Channels {
     /// Starts the tasks of the channels that are in use. Each ends when this is dropped and it has told what waits.
@@ -53,23 +53,23 @@ impl Channels {
         Self(used.into_iter().map(start).collect())
     }
 
-    /// Hands a notice over.
-    pub(super) fn tell(&self, channel: Channel, notice: Notice) {
+    /// Hands a notice over. What it belongs to is let go when it was told.
+    pub(super) fn tell(&self, channel: Channel, notice: Notice, telling: &Arc<Telling>) {
         let sender = self
             .0
             .iter()
             .find(|(of, _)| *of == channel)
             .map(|(_, sender)| sender);
-        if sender.is_some_and(|sender| sender.try_send(notice).is_err()) {
+        if sender.is_some_and(|sender| sender.try_send((notice, Arc::clone(telling))).is_err()) {
             tracing::warn!(%channel, "too much waits to be told; a notice is left out");
         }
     }
 }
 
 /// Tells by one channel, one after the other.
-async fn serve(means: Means, channel: Channel, mut notices: mpsc::Receiver<Notice>) {
+async fn serve(means: Means, channel: Channel, mut notices: mpsc::Receiver<(Notice, Arc<Telling>)>) {
     let mut failing = false;
-    while let Some(notice) = notices.recv().await {
+    while let Some((notice, _telling)) = notices.recv().await {
         match means.tell(channel, &notice).await {
             Ok(()) => failing = false,
             // That nobody is attached is no failure.

@@ -5,8 +5,9 @@
 //!                                  what, when, once                a task each
 //! ```
 //!
-//! It begins at the newest event there is when the daemon starts, before anything is driven: what happened while no daemon
-//! ran and is found now is told, and what an older daemon told is not told again. Nobody is told of a session that somebody
+//! It begins where an older daemon had told everything, before anything is driven: what that one did not come to tell is told if
+//! it is still so, what happened while no daemon ran is told when it is found, and what was told is not told again. How far it
+//! was told is written when the channels have told it: after a kill just then it is told twice. Nobody is told of a session that somebody
 //! looks at. What is told goes to the channels and nowhere else: not into the log, and into no event.
 
 mod change;
@@ -14,6 +15,8 @@ pub mod channels;
 mod command;
 mod desktop;
 mod program;
+mod progress;
+mod recall;
 pub(crate) mod rules;
 pub(crate) mod settings;
 mod terminal;
@@ -26,15 +29,19 @@ use std::{
 
 use outlast_client::v1::Error;
 use outlast_model::notice::Desk;
-use outlast_store::{SessionFilter, StoreError};
+use outlast_store::{SessionFilter, StoreError, ToldTo};
 use tokio::time::{sleep, sleep_until};
 
-use self::channels::Channels;
+use self::{channels::Channels, progress::Progress};
 pub use self::{
     settings::{NotifyConfig, Webhook},
     terminal::{Listener, Terminals},
 };
-use crate::{app::App, rpc::status::failure, sessions::Sessions};
+use crate::{
+    app::{App, now_ms},
+    rpc::status::failure,
+    sessions::Sessions,
+};
 
 /// Events that are read in one go.
 const PAGE: u32 = 1000;
@@ -52,28 +59,44 @@ pub struct Notify {
     desk: Desk,
     /// Every event up to here was looked at.
     cursor: u64,
+    progress: Progress,
 }
 
 impl Notify {
-    /// Notes what is so now; whatever is written from here on is told. Before any driver starts.
+    /// Notes what is so now and was told; whatever is written from here on is told. Before any driver starts.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn open(app: &Arc<App>) -> Result<Self, Error> {
         let mut desk = Desk::new(app.config.notify.rules.clone());
-        let cursor = *app.store.position().borrow();
-        let sessions = app.store.list_sessions(SessionFilter::default()).await;
-        let now = Instant::now();
-        for session in sessions.map_err(failure)? {
-            for change in change::of_row(&session) {
+        let store = &app.store;
+        let cursor = *store.position().borrow();
+        let sessions = store.list_sessions(SessionFilter::default()).await;
+        let sessions = sessions.map_err(failure)?;
+        // A number that was not given yet is that of a log that was lost.
+        let told = store.told_to().await.map_err(failure)?;
+        if let Some(told) = told.filter(|told| told.seq <= cursor) {
+            recall::recall(store, &mut desk, &told, cursor, &sessions, now_ms())
+                .await
+                .map_err(failure)?;
+        } else {
+            let now = Instant::now();
+            for change in sessions.iter().flat_map(change::of_row) {
                 desk.known(change, now);
             }
         }
-        Ok(Self {
+        let mut notify = Self {
             app: Arc::clone(app),
             desk,
             cursor,
-        })
+            progress: Progress::new(store),
+        };
+        if notify.desk.due().is_none() {
+            notify.so_far();
+            // Before anything happens that may have to be told.
+            notify.progress.keep().await;
+        }
+        Ok(notify)
     }
 
     /// Tells until the daemon ends. What waits to be told then is told at once.
@@ -85,6 +108,8 @@ impl Notify {
             tokio::select! {
                 () = end.cancelled() => break,
                 () = until(self.desk.due()) => {}
+                () = until(self.progress.due()) => {}
+                () = self.progress.changed() => {}
                 changed = position.changed() => match changed {
                     Ok(()) => sleep(PAUSE).await,
                     Err(_closed) => break,
@@ -102,14 +127,30 @@ impl Notify {
             if self.desk.due().is_some_and(|due| due <= now) {
                 self.tell(now, &sessions, &channels);
             }
+            if self.desk.is_done() {
+                self.so_far();
+            }
+            self.progress.keep().await;
         }
-        // The next daemon begins after what is written now.
         if let Err(error) = self.read().await {
             tracing::warn!(%error, "reading what is to be told");
         }
-        if let Some(due) = self.desk.due() {
+        while let Some(due) = self.desk.due() {
             self.tell(due, &sessions, &channels);
         }
+        // The next daemon begins here.
+        self.so_far();
+        drop(channels);
+        self.progress.finish().await;
+    }
+
+    /// All that was looked at is told by now, or being told, or waits for its turn.
+    fn so_far(&mut self) {
+        let left = self.desk.held().map(str::to_owned).collect();
+        self.progress.so_far(ToldTo {
+            seq: self.cursor,
+            left,
+        });
     }
 
     /// Takes in what was written since the last time.
@@ -128,8 +169,9 @@ impl Notify {
     }
 
     fn tell(&mut self, now: Instant, sessions: &Sessions, channels: &Channels) {
+        let telling = self.progress.begin();
         for (channel, notice) in self.desk.tell(now, |id| sessions.is_looked_at(id)) {
-            channels.tell(channel, notice);
+            channels.tell(channel, notice, &telling);
         }
     }
 }

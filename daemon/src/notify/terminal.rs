@@ -62,6 +62,7 @@ impl Listener {
                     return AttachNotice {
                         title: notice.title.clone(),
                         body: notice.body.clone(),
+                        sentence: notice.sentence.clone(),
                     };
                 }
                 // What was missed is old news.

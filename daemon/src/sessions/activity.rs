@@ -136,6 +136,14 @@ impl Watching {
         self.left.0 = self.left.0.max(FOR_AN_ANSWER);
     }
 
+    /// Whether somebody answered what is written down of the session.
+    pub(super) fn was_answered(&self, session: &Session) -> bool {
+        let told = self.signs.as_ref().and_then(|(signs, _came)| signs.answered);
+        let answered = told.max(self.answered);
+        let before = session.activity.as_ref();
+        before.is_some_and(|before| answered.is_some_and(|answered| answered > before.since))
+    }
+
     /// What it does could not be written down.
     pub(super) fn try_again(&mut self) {
         self.due = Some(Instant::now() + PAUSE);

@@ -536,7 +536,8 @@ impl Driver {
         };
         let store = &self.sessions.app().store;
         let (id, run) = (self.session.id, self.session.run);
-        match store.set_activity(id, run, activity.clone()).await {
+        let answered = self.watching.was_answered(&self.session);
+        match store.set_activity(id, run, activity.clone(), answered).await {
             Ok(seq) => {
                 self.session.activity = activity;
                 self.session.activity_seq = seq;

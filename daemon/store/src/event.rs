@@ -81,8 +81,8 @@ pub fn session_event(session: &Session) -> NewEvent {
     }
 }
 
-/// The event that says what a session does.
-pub(crate) fn activity_event(session: &Session) -> NewEvent {
+/// The event that says what a session does, and whether somebody answered what it did before.
+pub(crate) fn activity_event(session: &Session, answered: bool) -> NewEvent {
     let activity = session.activity.as_ref();
     let mut data = Map::new();
     put(&mut data, "name", Some(session.name.as_str()));
@@ -107,6 +107,7 @@ pub(crate) fn activity_event(session: &Session) -> NewEvent {
         "since",
         activity.and_then(|activity| time_text(activity.since)),
     );
+    put(&mut data, "answered", answered.then_some(true));
     NewEvent {
         kind: Kind::SessionActivity,
         subject: session.id.to_string(),

@@ -32,6 +32,7 @@ mod resolve;
 mod rows;
 mod session;
 mod sync;
+mod told;
 mod wal;
 mod writer;
 
@@ -57,6 +58,7 @@ pub use self::{
     resolve::Resolved,
     session::SessionFilter,
     sync::Naming,
+    told::ToldTo,
 };
 use self::{readers::Readers, writer::Writer};
 

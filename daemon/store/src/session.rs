@@ -65,16 +65,18 @@ impl Store {
     }
 
     /// Writes what a run of a session does, with a `session.activity` event; the number of that event. Absent: not known.
-    /// Refused with [`StoreError::Missing`], and with [`StoreError::Stale`] when that run is over.
+    /// The event says whether somebody `answered` what it did before. Refused with [`StoreError::Missing`], and with
+    /// [`StoreError::Stale`] when that run is over.
     pub async fn set_activity(
         &self,
         id: Id,
         run: u32,
         activity: Option<Activity>,
+        answered: bool,
     ) -> Result<u64, StoreError> {
         self.writer()
             .write("updating a session", false, move |connection| {
-                set_activity(connection, id, run, activity)
+                set_activity(connection, id, run, activity, answered)
             })
             .await
     }
@@ -258,13 +260,19 @@ fn create(
     Ok(Created::New(session))
 }
 
-fn set_activity(connection: &Connection, id: Id, run: u32, activity: Option<Activity>) -> Result<u64, Fail> {
+fn set_activity(
+    connection: &Connection,
+    id: Id,
+    run: u32,
+    activity: Option<Activity>,
+    answered: bool,
+) -> Result<u64, Fail> {
     let mut session = stored(connection, id)?;
     if session.run != run || session.state.is_ended() {
         return Err(stale(&session, "doing something").into());
     }
     session.activity = activity;
-    let seq = event::append(connection, &activity_event(&session))?;
+    let seq = event::append(connection, &activity_event(&session, answered))?;
     let activity = session.activity.as_ref();
     connection
         .prepare_cached(

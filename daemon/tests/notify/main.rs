@@ -140,6 +140,86 @@ fn what_asks_is_told_with_its_question_once() {
 }
 
 #[test]
+fn what_was_asked_just_before_a_kill_is_told_by_the_next_daemon_once() {
+    let sandbox = Sandbox::new();
+    let noted = Noted::configure(&sandbox, "");
+    let asks = r#"read -r go; echo "waiting $go" >> "$OUTLAST_REPORTS"; exec cat"#;
+    let ask = |name: &str| {
+        create(&sandbox, name, asks);
+        send(&sandbox, name, "Sure?");
+        let wait = ["session", "wait", name, "--timeout", "20s", "--until", "waiting"];
+        done(&sandbox, &wait);
+    };
+    let agent = "agent waits|Sure?|waiting|agent||local|1";
+    ask("agent");
+    sandbox.kill_daemon().unwrap();
+    sandbox.start_daemon();
+    assert_eq!(noted.wait(1), [agent]);
+    // A second later, when it is written that it was told.
+    ask("b");
+    noted.wait(2);
+    sandbox.kill_daemon().unwrap();
+    sandbox.start_daemon();
+    ask("c");
+    let told = wait_until(DEADLINE, "what is told last", || {
+        let told = noted.lines();
+        told.iter()
+            .any(|line| line.starts_with("c waits") || line.contains("b, c"))
+            .then_some(told)
+    });
+    assert_eq!(
+        told.iter().filter(|line| line.contains("agent")).count(),
+        1,
+        "{told:?}"
+    );
+}
+
+#[test]
+fn what_is_asked_again_after_an_answer_is_told_again() {
+    let sandbox = Sandbox::new();
+    let noted = Noted::configure(&sandbox, "");
+    let asks = r#"
+        for question in 1 2 3; do
+            echo "waiting Bash" >> "$OUTLAST_REPORTS"
+            read -r answer
+            echo "working" >> "$OUTLAST_REPORTS"
+            sleep 0.5
+        done
+        exec cat
+    "#;
+    create(&sandbox, "agent", asks);
+    for times in 1..=3 {
+        let told = noted.wait(times);
+        assert_eq!(told, vec!["agent waits|Bash|waiting|agent||local|1"; times]);
+        send(&sandbox, "agent", "y");
+    }
+}
+
+#[test]
+fn several_that_wait_are_one_sentence_in_a_terminal_and_idle_is_told_to_who_wants_it() {
+    let sandbox = Sandbox::new();
+    sandbox.configure("[notify]\nto = 'terminal'\non = 'waiting, error, lost, failed, idle'\n");
+    create(&sandbox, "other", "printf 'here I am\\n'; exec cat");
+    let gate = File::create(sandbox.home().join("gate")).unwrap();
+    gate.lock().unwrap();
+    for name in ["cx", "fix"] {
+        let asks = format!(
+            "flock --shared gate true; echo 'waiting Write {name}?' >> \"$OUTLAST_REPORTS\"; \
+             read -r x; echo 'idle Shall I?' >> \"$OUTLAST_REPORTS\"; exec cat"
+        );
+        create(&sandbox, name, &asks);
+    }
+    let mut command = sandbox.command("outlast");
+    command.args(["attach", "other"]).env("TERM", "xterm-256color");
+    let pty = Pty::start(&command);
+    pty.wait_text("here I am");
+    drop(gate);
+    pty.wait_text("\x1b]9;outlast: 2 sessions wait: cx (Write cx?), fix (Write fix?)\x07");
+    send(&sandbox, "fix", "y");
+    pty.wait_text("\x1b]9;outlast: fix has nothing to do: Shall I?\x07");
+}
+
+#[test]
 fn who_looks_is_not_told_and_rules_decide_for_the_others() {
     let sandbox = Sandbox::new();
     let noted = Noted::configure(

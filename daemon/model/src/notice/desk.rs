@@ -1,8 +1,8 @@
 //! What is told, and when: the memory between changes and notices.
 //!
 //! A change is not told at once: what comes within [`GATHERS`] becomes one notice, and what is over again by then is told
-//! to nobody. What was told is not told again before it was something else for longer than [`SETTLES`], so that whatever
-//! flickers is told once; and of one thing only so much is told, so that a program that finds new words every second
+//! to nobody. What was told is not told again before somebody answered it, or it was something else for longer than
+//! [`SETTLES`], so that whatever flickers is told once; and of one thing only so much is told, so that a program that finds new words every second
 //! annoys nobody. What is told after others were held back says for how many it stands.
 
 use std::{
@@ -15,7 +15,7 @@ use super::{Change, Channel, Notice, Noun, Rules, Said, Thing, Told};
 /// What comes within so long becomes one notice.
 pub const GATHERS: Duration = Duration::from_secs(1);
 
-/// How long something has to be something else before it is told again.
+/// How long something that nobody answered has to be something else before it is told again.
 pub const SETTLES: Duration = Duration::from_secs(2);
 
 /// So much is told of one thing at once; after that one more in each [`PAUSE`].
@@ -33,6 +33,10 @@ pub struct Desk {
     waiting: Vec<String>,
     /// When to tell it.
     due: Option<Instant>,
+    /// Some of what waits was not asked for yet.
+    gathers: bool,
+    /// Something came that may be told, since this was last asked for.
+    news: bool,
 }
 
 /// What is known of one thing.
@@ -136,6 +140,8 @@ impl Desk {
             subjects: HashMap::new(),
             waiting: Vec::new(),
             due: None,
+            gathers: false,
+            news: false,
         }
     }
 
@@ -155,10 +161,11 @@ impl Desk {
         let Some(subject) = self.subjects.get(&id) else {
             return;
         };
-        let wanted = subject.now().is_some_and(|said| {
-            !subject.was_told(said) && !self.rules.channels(said.state, &subject.thing).is_empty()
-        });
-        if wanted {
+        let may_be_told = |said: &&Said| !self.rules.channels(said.state, &subject.thing).is_empty();
+        let said = subject.now().filter(may_be_told);
+        self.news |= said.is_some();
+        if said.is_some_and(|said| !subject.was_told(said)) {
+            self.gathers = true;
             if !self.waiting.contains(&id) {
                 self.waiting.push(id);
             }
@@ -174,7 +181,7 @@ impl Desk {
     /// Writes a change down; the id of what it is about, if that is still there.
     fn apply(&mut self, change: Change, now: Instant) -> Option<String> {
         let thing = match &change {
-            Change::Does(thing, _) | Change::Stands { thing, .. } => thing.clone(),
+            Change::Does { thing, .. } | Change::Stands { thing, .. } => thing.clone(),
             Change::Gone(id) => {
                 self.subjects.remove(id);
                 self.waiting.retain(|waits| waits != id);
@@ -187,8 +194,11 @@ impl Desk {
             .entry(id.clone())
             .or_insert_with(|| Subject::new(thing.clone(), now));
         subject.thing = thing;
+        if matches!(change, Change::Does { answered: true, .. }) {
+            subject.told.clear();
+        }
         subject.change(now, |subject| match change {
-            Change::Does(_, does) => subject.does = does,
+            Change::Does { now: does, .. } => subject.does = does,
             Change::Stands {
                 now: stands, over, ..
             } => {
@@ -208,10 +218,30 @@ impl Desk {
         self.due
     }
 
+    /// What waits to be told waits its time from now on.
+    pub fn gather_anew(&mut self, now: Instant) {
+        self.due = self.due.map(|_due| now + GATHERS);
+    }
+
+    /// Whether, since this was last so, something came that may be told, and all that came was told or need not be, but for
+    /// what waits for its turn ([`Self::held`]).
+    pub const fn is_done(&mut self) -> bool {
+        let done = self.news && !self.gathers;
+        if done {
+            self.news = false;
+        }
+        done
+    }
+
+    /// Ids of what was held back, and waits for its turn.
+    pub fn held(&self) -> impl Iterator<Item = &str> {
+        self.waiting.iter().map(String::as_str)
+    }
+
     /// What is to be told now. `looked_at` says whether somebody looks at a session, by its id: that one is told of to
     /// nobody.
     pub fn tell(&mut self, now: Instant, looked_at: impl Fn(&str) -> bool) -> Vec<(Channel, Notice)> {
-        self.due = None;
+        (self.due, self.gathers, self.news) = (None, false, true);
         let mut told: Vec<Told> = Vec::new();
         for id in std::mem::take(&mut self.waiting) {
             let Some(subject) = self.subjects.get_mut(&id) else {
@@ -302,8 +332,22 @@ mod tests {
         }
 
         fn does(&mut self, name: &str, said: Option<Said>) -> &mut Self {
-            self.desk.take(Change::Does(session(name), said), self.now);
+            self.does_then(name, said, false)
+        }
+
+        fn does_then(&mut self, name: &str, now: Option<Said>, answered: bool) -> &mut Self {
+            let change = Change::Does {
+                thing: session(name),
+                now,
+                answered,
+            };
+            self.desk.take(change, self.now);
             self
+        }
+
+        /// Somebody answers, and it works.
+        fn is_answered(&mut self, name: &str) -> &mut Self {
+            self.does_then(name, None, true)
         }
 
         fn waits(&mut self, name: &str, text: &str) -> &mut Self {
@@ -359,6 +403,56 @@ mod tests {
         }
         assert!(at.works("a").pass(SETTLES + MOMENT).is_empty());
         assert_eq!(at.waits("a", "Go on?").pass(GATHERS).len(), 1);
+    }
+
+    #[test]
+    fn what_is_asked_again_after_an_answer_is_told_again() {
+        let mut at = At::new();
+        assert_eq!(at.waits("a", "Bash").pass(GATHERS).len(), 1);
+        assert!(at.is_answered("a").pass(MOMENT).is_empty());
+        assert_eq!(at.waits("a", "Bash").pass(GATHERS).len(), 1);
+        // At once, and then it flickers.
+        let asks = Some(said(State::Waiting, "Bash"));
+        assert_eq!(at.does_then("a", asks, true).pass(GATHERS).len(), 1);
+        assert!(at.works("a").pass(MOMENT).is_empty());
+        assert!(at.waits("a", "Bash").pass(10 * GATHERS).is_empty());
+        // The answer of one is none of another.
+        assert_eq!(at.waits("b", "Bash").pass(GATHERS).len(), 1);
+        at.is_answered("a").works("b").pass(MOMENT);
+        assert!(at.waits("b", "Bash").pass(10 * GATHERS).is_empty());
+    }
+
+    #[test]
+    fn it_says_when_all_that_came_is_done_with() {
+        let mut at = At::new();
+        assert!(!at.desk.is_done());
+        // What nobody is told of is no news.
+        at.works("a").pass(GATHERS);
+        at.does("a", Some(said(State::Idle, ""))).pass(GATHERS);
+        assert!(!at.desk.is_done());
+        at.waits("a", "Go on?").pass(MOMENT);
+        assert!(!at.desk.is_done(), "it waits to be told");
+        at.pass(GATHERS);
+        assert!(at.desk.is_done() && at.desk.held().next().is_none());
+        assert!(!at.desk.is_done(), "nothing came since");
+        // What flickers came, and need not be told.
+        at.works("a").pass(MOMENT);
+        at.waits("a", "Go on?");
+        assert!(at.desk.is_done());
+        // What has to wait for its turn is told apart.
+        for second in 0..=AT_ONCE {
+            at.waits("a", &second.to_string()).pass(GATHERS);
+        }
+        assert_eq!(at.desk.held().collect::<Vec<_>>(), ["id of a"]);
+        assert!(at.desk.is_done());
+        at.pass(PAUSE);
+        assert_eq!(at.desk.held().next(), None);
+        // What is read late waits its time all the same.
+        at.waits("b", "Go on?");
+        at.now += 10 * GATHERS;
+        at.desk.gather_anew(at.now);
+        assert!(at.pass(MOMENT).is_empty());
+        assert_eq!(at.pass(GATHERS).len(), 1);
     }
 
     #[test]
@@ -454,7 +548,11 @@ mod tests {
     #[test]
     fn what_was_so_before_is_not_told() {
         let mut at = At::new();
-        let waits = Change::Does(session("a"), Some(said(State::Waiting, "Go on?")));
+        let waits = Change::Does {
+            thing: session("a"),
+            now: Some(said(State::Waiting, "Go on?")),
+            answered: false,
+        };
         at.desk.known(waits, at.now);
         assert!(at.waits("a", "Go on?").pass(10 * GATHERS).is_empty());
         assert_eq!(at.waits("a", "Sure?").pass(GATHERS).len(), 1);
@@ -491,7 +589,7 @@ mod tests {
             for (name, text, pause) in steps {
                 let names = ["a", "b", "c"];
                 let now = text.map(|text| said(State::Waiting, &text.to_string()));
-                at.desk.take(Change::Does(session(names[name]), now), at.now);
+                at.does(names[name], now);
                 last[name] = text.map(|text| text.to_string());
                 at.pass(Duration::from_millis(pause));
             }

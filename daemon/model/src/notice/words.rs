@@ -14,8 +14,31 @@ const LINES: usize = 5;
 /// Characters of one line of those.
 const LINE: usize = 120;
 
+/// Characters of what one of several says within a line.
+const ASIDE: usize = 60;
+
 /// What happened, in one line: `agent waits on build1`, or `3 sessions wait: a, b, c`.
 pub(super) fn title(told: &[Told]) -> String {
+    groups(
+        told,
+        |told, alone| if alone { last_of(told) } else { String::new() },
+    )
+}
+
+/// What happened and what they say, in one line: `agent waits: Go on?`, or `2 sessions wait: a (Go on?), b (Sure?)`.
+pub(super) fn sentence(told: &[Told]) -> String {
+    match told {
+        [one] if one.said.text.is_empty() => title(told),
+        [one] => format!("{}: {}", title(told), one.said.text),
+        several => groups(several, |told, _alone| match cut(&told.said.text, ASIDE) {
+            text if text.is_empty() => last_of(told),
+            text => format!("{} ({text})", last_of(told)),
+        }),
+    }
+}
+
+/// All of them by what happened. `aside` is what is said of each, which may be alone in its group.
+fn groups(told: &[Told], aside: impl Fn(&Told, bool) -> String) -> String {
     let mut groups: Vec<(State, Noun)> = told
         .iter()
         .map(|told| (told.said.state, told.thing.noun))
@@ -28,13 +51,13 @@ pub(super) fn title(told: &[Told]) -> String {
             let of_group = told
                 .iter()
                 .filter(|told| (told.said.state, told.thing.noun) == (state, noun));
-            group(state, noun, &of_group.collect::<Vec<_>>())
+            group(state, noun, &of_group.collect::<Vec<_>>(), &aside)
         })
         .collect();
     parts.join("; ")
 }
 
-fn group(state: State, noun: Noun, told: &[&Told]) -> String {
+fn group(state: State, noun: Noun, told: &[&Told], aside: impl Fn(&Told, bool) -> String) -> String {
     let (one, several) = match state {
         State::Waiting => ("waits", "wait"),
         State::Error => ("reports an error", "report errors"),
@@ -49,18 +72,19 @@ fn group(state: State, noun: Noun, told: &[&Told]) -> String {
         Some(host) if host != LOCAL => format!(" on {host}"),
         _ => String::new(),
     };
-    let names: Vec<&str> = told.iter().map(|told| told.thing.name.as_str()).collect();
-    let last = told.first().map(|told| last_of(told)).unwrap_or_default();
-    match (names.as_slice(), noun) {
-        ([name], Noun::Session) => format!("{name} {one}{place}{last}"),
-        ([name], Noun::Job) => format!("job {name} {one}{place}{last}"),
-        (names, noun) => {
+    match (told, noun) {
+        ([told], Noun::Session) => format!("{} {one}{place}{}", told.thing.name, aside(told, true)),
+        ([told], Noun::Job) => format!("job {} {one}{place}{}", told.thing.name, aside(told, true)),
+        (group, noun) => {
             let nouns = match noun {
                 Noun::Session => "sessions",
                 Noun::Job => "jobs",
             };
-            let count = names.len();
-            let shown = names.get(..NAMES).unwrap_or(names);
+            let count = group.len();
+            let shown = group.iter().take(NAMES);
+            let shown: Vec<String> = shown
+                .map(|told| format!("{}{}", told.thing.name, aside(told, false)))
+                .collect();
             let more = match count - shown.len() {
                 0 => String::new(),
                 more => format!(" and {more} more"),
@@ -86,12 +110,8 @@ pub(super) fn body(told: &[Told]) -> String {
     let say = told.iter().filter(|told| !told.said.text.is_empty());
     let mut lines: Vec<String> = say
         .map(|told| {
-            cut(&format!(
-                "{}{}: {}",
-                told.thing.name,
-                last_of(told),
-                told.said.text
-            ))
+            let line = format!("{}{}: {}", told.thing.name, last_of(told), told.said.text);
+            cut(&line, LINE)
         })
         .collect();
     let more = lines.len().saturating_sub(LINES);
@@ -102,11 +122,12 @@ pub(super) fn body(told: &[Told]) -> String {
     lines.join("\n")
 }
 
-fn cut(line: &str) -> String {
-    if line.chars().count() <= LINE {
+/// So many characters of a line.
+fn cut(line: &str, most: usize) -> String {
+    if line.chars().count() <= most {
         return line.to_owned();
     }
-    let mut short: String = line.chars().take(LINE - 1).collect();
+    let mut short: String = line.chars().take(most.saturating_sub(1)).collect();
     short.push('…');
     short
 }
@@ -192,6 +213,36 @@ mod tests {
             "a waits on h; 2 sessions were lost: b, c; job x failed on h"
         );
         assert_eq!(body(&told), "x: exit code 1\na: Go on?");
+    }
+
+    #[test]
+    fn one_line_says_each_name_and_what_it_says_once() {
+        let of = |name, state, text| of(Noun::Session, name, "h", state, text);
+        let one = [of("cx", State::Waiting, "Bash")];
+        assert_eq!(sentence(&one), "cx waits on h: Bash");
+        assert_eq!(sentence(&[of("cx", State::Lost, "")]), "cx was lost on h");
+        let mut told = vec![
+            of("cx", State::Waiting, "apply_patch"),
+            of("fix", State::Waiting, "Write"),
+        ];
+        assert_eq!(
+            sentence(&told),
+            "2 sessions wait on h: cx (apply_patch), fix (Write)"
+        );
+        told[0].count = 3;
+        told[1].said.text.clear();
+        told.push(of("b", State::Lost, "host rebooted"));
+        told.push(of("c", State::Exited, ""));
+        assert_eq!(
+            sentence(&told),
+            "2 sessions wait on h: cx (the last of 3) (apply_patch), fix; b was lost on h (host rebooted); c has ended on h"
+        );
+        let words = "é".repeat(1000);
+        let long: Vec<_> = ["a", "b", "c", "d", "e"]
+            .map(|name| of(name, State::Waiting, &words))
+            .into();
+        assert!(sentence(&long).ends_with("é…) and 1 more"));
+        assert!(sentence(&long).chars().count() < 5 * ASIDE);
     }
 
     #[test]

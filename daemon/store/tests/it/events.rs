@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use outlast_model::event::{Kind, NewEvent};
-use outlast_store::{Store, job_event, session_event};
+use outlast_store::{Store, ToldTo, job_event, session_event};
 use rusqlite::Connection;
 
 use crate::fixture::{directory, ended, image, job, named_job, open, session};
@@ -151,4 +151,22 @@ async fn an_epoch_lasts_through_stops_and_kills_but_not_through_a_power_failure(
     let newer = other.epoch().to_owned();
     other.close().await.unwrap();
     assert_eq!(open(failed.path()).epoch(), newer);
+}
+
+#[tokio::test]
+async fn up_to_where_it_was_told_is_kept_and_is_no_event() {
+    let dir = directory();
+    let store = open(dir.path());
+    assert_eq!(store.told_to().await.unwrap(), None);
+    let mut told = ToldTo {
+        seq: 7,
+        left: vec!["a".to_owned()],
+    };
+    store.set_told_to(&told).await.unwrap();
+    told.seq = 9;
+    store.set_told_to(&told).await.unwrap();
+    assert_eq!(*store.position().borrow(), 0);
+    store.close().await.unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.told_to().await.unwrap(), Some(told));
 }

@@ -222,7 +222,10 @@ async fn what_a_session_does_is_told_and_ends_with_its_run() {
         message: Some("Go on?".to_owned()),
         since: 1_700_000_000_000,
     };
-    let seq = store.set_activity(first.id, 1, Some(asks.clone())).await.unwrap();
+    let seq = store
+        .set_activity(first.id, 1, Some(asks.clone()), false)
+        .await
+        .unwrap();
     let told = store.events_after(seq - 1, 10).await.unwrap().events;
     assert_eq!(told.len(), 1);
     assert_eq!((told[0].seq, told[0].kind.as_str()), (seq, "session.activity"));
@@ -232,6 +235,18 @@ async fn what_a_session_does_is_told_and_ends_with_its_run() {
         "since": "2023-11-14T22:13:20.000Z",
     });
     assert_eq!(data, expected);
+    let works = Activity {
+        doing: Doing::Working,
+        ..asks.clone()
+    };
+    let seq = store.set_activity(first.id, 1, Some(works), true).await.unwrap();
+    let told = store.events_after(seq - 1, 10).await.unwrap().events;
+    let data: serde_json::Value = serde_json::from_str(&told[0].data).unwrap();
+    assert_eq!(data["answered"], true);
+    let seq = store
+        .set_activity(first.id, 1, Some(asks.clone()), false)
+        .await
+        .unwrap();
     // What else is written of the run does not touch it.
     store
         .update_session(&first, session_event(&first), false)
@@ -249,6 +264,6 @@ async fn what_a_session_does_is_told_and_ends_with_its_run() {
         .unwrap();
     let stored = store.session(first.id).await.unwrap().unwrap();
     assert_eq!((stored.activity, stored.activity_seq), (None, seq));
-    let late = store.set_activity(first.id, 1, None).await;
+    let late = store.set_activity(first.id, 1, None, false).await;
     assert!(matches!(late, Err(StoreError::Stale { .. })), "{late:?}");
 }

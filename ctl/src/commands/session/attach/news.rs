@@ -103,18 +103,28 @@ fn way(term: &str) -> Option<Way> {
 /// The sequence that tells it. It ends with BEL, which all of these terminals take, and which needs no care in tmux.
 fn sequence(way: Way, in_tmux: bool, notice: &AttachNotice) -> Vec<u8> {
     let title = one_line(&notice.title, LONGEST);
-    let body = one_line(&notice.body, LONGEST);
+    let body = one_line(&notice.body.replace('\n', "; "), LONGEST);
     let inner = match way {
         // A semicolon ends the title.
         Way::Osc777 => format!("\x1b]777;notify;{};{body}\x07", title.replace(';', ",")),
         // The first word keeps it from being taken for one of the commands that some terminals have there.
-        Way::Osc9 if body.is_empty() => format!("\x1b]9;outlast: {title}\x07"),
-        Way::Osc9 => format!("\x1b]9;outlast: {title}: {body}\x07"),
+        Way::Osc9 => format!("\x1b]9;outlast: {}\x07", sentence(notice, &title, &body)),
     };
     if in_tmux {
         format!("\x1bPtmux;{}\x1b\\", inner.replace('\x1b', "\x1b\x1b")).into_bytes()
     } else {
         inner.into_bytes()
+    }
+}
+
+/// All of it in one line. Older daemons leave that to us.
+fn sentence(notice: &AttachNotice, title: &str, body: &str) -> String {
+    if !notice.sentence.is_empty() {
+        one_line(&notice.sentence, 2 * LONGEST)
+    } else if body.is_empty() {
+        title.to_owned()
+    } else {
+        format!("{title}: {body}")
     }
 }
 
@@ -128,6 +138,7 @@ mod tests {
         AttachNotice {
             title: title.to_owned(),
             body: body.to_owned(),
+            sentence: String::new(),
         }
     }
 
@@ -159,6 +170,18 @@ mod tests {
             "\x1bPtmux;\x1b\x1b]9;outlast: a waits on h; b failed: Go on?\x07\x1b\\"
         );
         assert_eq!(text(Way::Osc9, false, &notice("t", "")), "\x1b]9;outlast: t\x07");
+        let several = AttachNotice {
+            sentence: "2 sessions wait: cx (Bash), fix (Write)".to_owned(),
+            ..notice("2 sessions wait: cx, fix", "cx: Bash\nfix: Write")
+        };
+        assert_eq!(
+            text(Way::Osc9, false, &several),
+            "\x1b]9;outlast: 2 sessions wait: cx (Bash), fix (Write)\x07"
+        );
+        assert_eq!(
+            text(Way::Osc777, false, &several),
+            "\x1b]777;notify;2 sessions wait: cx, fix;cx: Bash; fix: Write\x07"
+        );
     }
 
     #[test]
@@ -179,7 +202,11 @@ mod tests {
         #[test]
         fn nothing_breaks_out_of_the_sequence(title in any::<String>(), body in "[\u{0}-\u{20}\u{7f}-\u{9f};a]{0,40}") {
             for way in [Way::Osc777, Way::Osc9] {
-                let told = text(way, false, &notice(&title, &body));
+                let notice = AttachNotice {
+                    sentence: body.clone(),
+                    ..notice(&title, &body)
+                };
+                let told = text(way, false, &notice);
                 let inner = &told[1..told.len() - 1];
                 prop_assert!(!inner.chars().any(char::is_control), "{told:?}");
                 prop_assert_eq!(Seam::default().after(told.as_bytes()), Seam::Clear);
