@@ -211,11 +211,19 @@ fn what_ends_before_it_waits_is_told_apart() {
     outlast(&sandbox, &["session", "send", "quick", "go"]);
     let waited = wait.finish(DEADLINE);
     assert_eq!(waited.exit(), 1, "{waited:?}");
-    assert_eq!(
-        waited.err(),
-        "error: session quick exited with exit code 4 before it waited for anything\n\
-         hint: outlast session peek quick shows its last screen\n"
-    );
+    let ended = "error: session quick exited with exit code 4; it does not wait for anything now\n\
+                 hint: outlast session peek quick shows its last screen\n";
+    assert_eq!(waited.err(), ended);
+    // Whatever it did before it ended.
+    for (until, ended) in [
+        ("waiting", ended.to_owned()),
+        ("idle", ended.replace("does not wait for anything", "is not idle")),
+    ] {
+        let mut wait = sandbox.command("outlast");
+        wait.args(["session", "wait", "quick", "--until", until]);
+        let waited = Process::start(wait).finish(DEADLINE);
+        assert_eq!((waited.exit(), waited.err()), (1, ended));
+    }
 }
 
 #[test]

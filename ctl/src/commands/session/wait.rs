@@ -247,12 +247,13 @@ async fn one(ctx: &Context, session: &v1::Session, condition: &Condition, resume
 /// The program ended before what was waited for.
 pub fn ended_first(now: &v1::Session, condition: &Condition) -> Failure {
     let what = match condition.until {
-        SessionCondition::Waiting => "it waited for anything",
-        SessionCondition::Idle => "it had nothing to do",
-        SessionCondition::Reacted => "it rested",
-        _ => "that was written",
+        // It may have done so before anybody waited for it.
+        SessionCondition::Waiting => "; it does not wait for anything now",
+        SessionCondition::Idle => "; it is not idle now",
+        SessionCondition::Reacted => " before it rested",
+        _ => " before that was written",
     };
-    let message = format!("session {} {} before {what}", now.name, super::how_it_ended(now));
+    let message = format!("session {} {}{what}", now.name, super::how_it_ended(now));
     Failure::new(ErrorKind::Failed, message)
         .hint(format!("outlast session peek {} shows its last screen", now.name))
         .about(&now.name)
