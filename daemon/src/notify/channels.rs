@@ -37,9 +37,12 @@ impl Means {
     }
 }
 
+/// A notice, and what it is told with.
+type Queued = (Notice, Arc<Telling>);
+
 /// The way to the tasks.
 #[derive(Debug)]
-pub(super) struct Channels(Vec<(Channel, mpsc::Sender<(Notice, Arc<Telling>)>)>);
+pub(super) struct Channels(Vec<(Channel, mpsc::Sender<Queued>)>);
 
 impl Channels {
     /// Starts the tasks of the channels that are in use. Each ends when this is dropped and it has told what waits.
@@ -67,7 +70,7 @@ impl Channels {
 }
 
 /// Tells by one channel, one after the other.
-async fn serve(means: Means, channel: Channel, mut notices: mpsc::Receiver<(Notice, Arc<Telling>)>) {
+async fn serve(means: Means, channel: Channel, mut notices: mpsc::Receiver<Queued>) {
     let mut failing = false;
     while let Some((notice, _telling)) = notices.recv().await {
         match means.tell(channel, &notice).await {
