@@ -23,7 +23,8 @@ for line in sys.stdin:
     with open(os.path.expanduser("~/.claude/settings.json")) as file:
         hooks = json.load(file)["hooks"].get(event, [])
     for hook in [hook for group in hooks for hook in group["hooks"]]:
-        document = json.dumps({"hook_event_name": event, "message": message, "tool_name": "Bash"})
+        input = {"command": message} if message else {}
+        document = json.dumps({"hook_event_name": event, "message": message, "tool_name": "Bash", "tool_input": input})
         subprocess.run(hook["command"], shell=True, input=document.encode(), check=True)
 "#;
 
@@ -189,6 +190,18 @@ fn installed_hooks_report_and_are_taken_back_to_the_byte() {
         ("UserPromptSubmit", Activity::Working, None),
         ("Notification May I?", Activity::Waiting, Some("May I?")),
         ("PostToolUse", Activity::Working, None),
+        (
+            "PermissionRequest make test",
+            Activity::Waiting,
+            Some("Bash: make test"),
+        ),
+        // What was asked stands, also when it is told once more and in other words.
+        (
+            "Notification Look here",
+            Activity::Waiting,
+            Some("Bash: make test"),
+        ),
+        ("PostToolUse", Activity::Working, None),
         ("PermissionRequest", Activity::Waiting, Some("Bash")),
         ("Stop", Activity::Idle, None),
     ] {
@@ -197,6 +210,13 @@ fn installed_hooks_report_and_are_taken_back_to_the_byte() {
         assert_eq!(web.activity_source.as_deref(), Some("report"), "{event}");
         assert_eq!(web.activity_message.as_deref(), message, "{event}");
     }
+    let told = sandbox
+        .outlast(&["events", "--json", "--kind", "session.activity"])
+        .success();
+    assert!(
+        told.out().contains("Bash: make test") && !told.out().contains("Look here"),
+        "{told}"
+    );
 
     drop(
         sandbox

@@ -17,7 +17,7 @@ static MEMORY: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 const USAGE: &str = "usage: outlast-helper serve --owner ID [--state-dir DIR] [--history-limit N] \
     [--user-copy-mode-keys] [--nonce TEXT] [--bulk] | supervise DIR | pane DIR --run N [--restart-command] | log DIR --run N | \
-    report working|waiting|idle|error [MESSAGE… | --message TEXT | --message-json POINTER] | verify SHA256 | environment NONCE | --version";
+    report working|waiting|idle|error [--unless STATE] [MESSAGE… | --message TEXT | --message-json POINTER… …] | verify SHA256 | environment NONCE | --version";
 
 fn main() -> ExitCode {
     let args: Vec<_> = env::args_os().skip(1).collect();

@@ -1,4 +1,5 @@
-//! `outlast-helper report STATE [MESSAGE… | --message TEXT | --message-json POINTER]`: what a hook of a program calls.
+//! `outlast-helper report STATE [--unless STATE] [MESSAGE… | --message TEXT | --message-json POINTER… …]`: what a hook of a
+//! program calls.
 //!
 //! Hooks run in the middle of other programs' work, wherever those are started. So this does nothing where there is no
 //! session, prints nothing when it worked, and never waits for long.
@@ -22,7 +23,10 @@ use rustix::{
 use serde_json::Value;
 
 use super::{DIR_VARIABLE, REPORTS_VARIABLE, inside::is_inside};
-use crate::{plain, spool::Doing};
+use crate::{
+    plain,
+    spool::{Dir, Doing},
+};
 
 /// How long standard input may take to end. Hooks are given a document that is there already.
 const INPUT_WITHIN: Duration = Duration::from_secs(2);
@@ -37,6 +41,8 @@ const ROOM_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
     state: String,
+    /// What must not be reported already.
+    unless: Option<Doing>,
     message: Message,
 }
 
@@ -44,9 +50,12 @@ pub struct Report {
 enum Message {
     None,
     Text(Vec<u8>),
-    /// Where it stands in the document on standard input.
-    Pointer(String),
+    /// Where it stands in the document on standard input: the first of these of which all strings are there.
+    Places(Vec<Place>),
 }
+
+/// What a message is put together of: pointers to strings of a JSON document.
+type Place = Vec<String>;
 
 impl Report {
     /// Reads the arguments. None: they are wrong.
@@ -55,25 +64,45 @@ impl Report {
         let (state, rest) = args.split_first()?;
         let state = state.to_str()?.to_owned();
         let _: Doing = state.parse().ok()?;
-        let message = match rest {
-            [] => Message::None,
-            [option, text] if *option == "--message" => Message::Text(text.as_encoded_bytes().to_vec()),
-            [option, pointer] if *option == "--message-json" => {
-                let pointer = pointer.to_str()?.to_owned();
-                (pointer.is_empty() || pointer.starts_with('/')).then_some(Message::Pointer(pointer))?
-            }
-            // As it is written to the FIFO.
-            words
-                if words
-                    .iter()
-                    .all(|word| !word.as_encoded_bytes().starts_with(b"-")) =>
-            {
-                let words: Vec<_> = words.iter().map(|word| word.as_encoded_bytes()).collect();
-                Message::Text(words.join(&b' '))
-            }
-            _ => return None,
-        };
-        Some(Self { state, message })
+        let mut unless = None;
+        let mut message = Message::None;
+        let mut rest = rest;
+        while let [first, after @ ..] = rest {
+            let words = after.iter().take_while(|word| !is_option(word)).count();
+            let (words, others) = after.split_at(words);
+            rest = match (first.to_str(), &mut message) {
+                (Some("--unless"), _) if unless.is_none() => {
+                    let (state, after) = after.split_first()?;
+                    unless = Some(state.to_str()?.parse().ok()?);
+                    after
+                }
+                (Some("--message"), Message::None) => {
+                    let (text, after) = after.split_first()?;
+                    message = Message::Text(text.as_encoded_bytes().to_vec());
+                    after
+                }
+                (Some("--message-json"), Message::None) => {
+                    message = Message::Places(vec![place(words)?]);
+                    others
+                }
+                (Some("--message-json"), Message::Places(places)) => {
+                    places.push(place(words)?);
+                    others
+                }
+                // As it is written to the FIFO.
+                (_, Message::None) if !is_option(first) && others.is_empty() => {
+                    let words: Vec<_> = rest.iter().map(|word| word.as_encoded_bytes()).collect();
+                    message = Message::Text(words.join(&b' '));
+                    others
+                }
+                _ => return None,
+            };
+        }
+        Some(Self {
+            state,
+            unless,
+            message,
+        })
     }
 
     /// Of arguments that are wrong: the word that should be a state and is none.
@@ -84,15 +113,36 @@ impl Report {
         (!known).then(|| plain::line(word.as_bytes()))
     }
 
+    /// Whether the session is reported to do already what this must not be said of.
+    fn is_said(&self) -> bool {
+        let dir = env::var_os(DIR_VARIABLE).map(|dir| Dir::new(dir.into()));
+        self.unless
+            .is_some_and(|unless| dir.is_some_and(|dir| is_reported(&dir, unless)))
+    }
+
     fn line(&self) -> String {
         let message = match &self.message {
             Message::None => String::new(),
             Message::Text(text) => plain::line(text),
-            Message::Pointer(pointer) => from_json(&input(), pointer),
+            Message::Places(places) => from_json(&input(), places),
         };
         let blank = if message.is_empty() { "" } else { " " };
         format!("{}{blank}{message}\n", self.state)
     }
+}
+
+fn is_option(word: &OsStr) -> bool {
+    word.as_encoded_bytes().starts_with(b"-")
+}
+
+/// None: these are no pointers.
+fn place(pointers: &[&OsStr]) -> Option<Place> {
+    let pointers = pointers.iter().map(|pointer| {
+        let pointer = pointer.to_str()?;
+        (pointer.is_empty() || pointer.starts_with('/')).then(|| pointer.to_owned())
+    });
+    let place: Place = pointers.collect::<Option<_>>()?;
+    (!place.is_empty()).then_some(place)
 }
 
 /// Tells the session this runs in. Outside of one, in something that only was started from one, or when nobody listens
@@ -103,9 +153,16 @@ impl Report {
 pub fn report(report: &Report) -> io::Result<()> {
     let inside = env::var_os(DIR_VARIABLE).is_none_or(|dir| is_inside(Path::new(&dir)));
     match env::var_os(REPORTS_VARIABLE).filter(|path| inside && !path.is_empty()) {
+        Some(_) if report.is_said() => Ok(()),
         Some(path) => send(Path::new(&path), report.line().as_bytes()),
         None => Ok(()),
     }
+}
+
+/// Whether this was reported last.
+fn is_reported(session: &Dir, doing: Doing) -> bool {
+    let last = session.read_activity().ok().flatten();
+    last.is_some_and(|last| last.state == doing)
 }
 
 fn send(path: &Path, line: &[u8]) -> io::Result<()> {
@@ -154,11 +211,19 @@ fn input() -> Vec<u8> {
     document
 }
 
-/// The string at this place of a JSON document; empty: there is none.
-fn from_json(document: &[u8], pointer: &str) -> String {
+/// What a JSON document has at the first of these places that is there whole, its parts with a colon between them; empty:
+/// it has none.
+fn from_json(document: &[u8], places: &[Place]) -> String {
     let document: Value = serde_json::from_slice(document).unwrap_or_default();
-    let text = document.pointer(pointer).and_then(Value::as_str);
-    plain::line(text.unwrap_or_default().as_bytes())
+    let string = |pointer: &String| {
+        let text = document.pointer(pointer).and_then(Value::as_str)?;
+        Some(plain::line(text.as_bytes())).filter(|text| !text.is_empty())
+    };
+    let found = places
+        .iter()
+        .find_map(|place| place.iter().map(string).collect::<Option<Vec<_>>>());
+    // Together they may be longer than one.
+    plain::line(found.unwrap_or_default().join(": ").as_bytes())
 }
 
 /// Waits until something can be read or written, at most until then.
@@ -203,6 +268,20 @@ mod tests {
             "waiting Go on?\n"
         );
         assert!(parse(&["error", "--message-json", "/a/b"]).is_some());
+        let places = parse(&["error", "--message-json", "/a", "/b", "--message-json", "/c"]).unwrap();
+        assert_eq!(
+            places.message,
+            Message::Places(vec![vec!["/a".into(), "/b".into()], vec!["/c".into()]])
+        );
+        for args in [
+            &["waiting", "--unless", "error", "--message", "-a"][..],
+            &["waiting", "--message", "-a", "--unless", "error"],
+            &["waiting", "--unless", "error", "--message-json", "/a"],
+            &["waiting", "--message-json", "/a", "--unless", "error"],
+            &["waiting", "--unless", "error", "a", "b"],
+        ] {
+            assert_eq!(parse(args).unwrap().unless, Some(Doing::Error), "{args:?}");
+        }
         for wrong in [
             &[][..],
             &["busy"],
@@ -210,6 +289,14 @@ mod tests {
             &["idle", "--message"],
             &["idle", "--message-json", "a"],
             &["idle", "--message", "a", "--message", "b"],
+            &["idle", "--message", "a", "--message-json", "/b"],
+            &["idle", "--message-json"],
+            &["idle", "--message-json", "/a", "b"],
+            &["idle", "--message-json", "/a", "--message-json"],
+            &["idle", "--unless"],
+            &["idle", "--unless", "busy"],
+            &["idle", "--unless", "idle", "--unless", "error"],
+            &["idle", "x", "--unless", "error"],
         ] {
             assert_eq!(parse(wrong), None, "{wrong:?}");
         }
@@ -217,13 +304,41 @@ mod tests {
 
     #[test]
     fn a_message_is_found_in_a_document() {
-        let document = br#"{"message":"Allow\nrm?","tool":{"name":"Bash","n":1}}"#;
-        assert_eq!(from_json(document, "/message"), "Allow rm?");
-        assert_eq!(from_json(document, "/tool/name"), "Bash");
-        for none in ["/tool/n", "/tool", "/none", ""] {
-            assert_eq!(from_json(document, none), "", "{none}");
+        let document = br#"{"message":"Allow\nrm?","tool":{"name":"Bash","n":1},"none":" \n"}"#;
+        let find = |document: &[u8], places: &[&[&str]]| {
+            let places: Vec<Place> = places
+                .iter()
+                .map(|place| place.iter().map(|&pointer| pointer.to_owned()).collect())
+                .collect();
+            from_json(document, &places)
+        };
+        assert_eq!(find(document, &[&["/message"]]), "Allow rm?");
+        assert_eq!(find(document, &[&["/tool/name"]]), "Bash");
+        assert_eq!(find(document, &[&["/tool/name", "/message"]]), "Bash: Allow rm?");
+        let places: &[&[&str]] = &[
+            &["/tool/n"],
+            &["/tool/name", "/none"],
+            &["/tool/name"],
+            &["/message"],
+        ];
+        assert_eq!(find(document, places), "Bash", "the first that is there whole");
+        for none in ["/tool/n", "/tool", "/none", "/nowhere", ""] {
+            assert_eq!(find(document, &[&[none]]), "", "{none}");
         }
-        assert_eq!(from_json(b"{\"message\":\"cut", "/message"), "");
+        assert_eq!(find(b"{\"message\":\"cut", &[&["/message"]]), "");
+        let long = format!(r#"{{"a":"{}","b":"c"}}"#, "a".repeat(2000));
+        assert_eq!(find(long.as_bytes(), &[&["/a", "/b"]]), "a".repeat(1000));
+    }
+
+    #[test]
+    fn what_was_reported_last_is_known() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = Dir::new(temp.path().join("d"));
+        assert!(!is_reported(&dir, Doing::Waiting), "nothing was");
+        dir.create_new().unwrap();
+        let last = r#"{"version":1,"run":1,"state":"waiting","since_ms":1,"at_ms":1}"#;
+        std::fs::write(dir.file("activity"), last).unwrap();
+        assert!(is_reported(&dir, Doing::Waiting) && !is_reported(&dir, Doing::Idle));
     }
 
     #[test]

@@ -20,9 +20,28 @@ struct Hook {
     /// Which of these events. Absent: all.
     matcher: Option<&'static str>,
     state: &'static str,
+    /// Not where this is reported already.
+    unless: Option<&'static str>,
     /// Where in the event stands what it is about.
-    message: Option<&'static str>,
+    message: Message,
 }
+
+/// Places in an event, of which the first counts that is there: each one string or several, which are put together.
+pub(super) type Message = &'static [&'static [&'static str]];
+
+/// What is asked: the question, else the tool and what it would do, as far as it says so.
+const ASKED: Message = &[
+    &["/tool_input/questions/0/question"],
+    &["/tool_name", "/tool_input/command"],
+    &["/tool_name", "/tool_input/file_path"],
+    &["/tool_name", "/tool_input/notebook_path"],
+    &["/tool_name", "/tool_input/path"],
+    &["/tool_name", "/tool_input/url"],
+    &["/tool_name"],
+];
+
+/// Words for people.
+const WORDS: Message = &[&["/message"]];
 
 impl Hook {
     const fn new(event: &'static str, state: &'static str) -> Self {
@@ -30,12 +49,13 @@ impl Hook {
             event,
             matcher: None,
             state,
-            message: None,
+            unless: None,
+            message: &[],
         }
     }
 
     fn command(&self) -> String {
-        report(self.state, self.message)
+        report(self.state, self.unless, self.message)
     }
 }
 
@@ -49,15 +69,16 @@ pub(super) const CLAUDE: Dialect = Dialect {
         },
         Hook::new("UserPromptSubmit", "working"),
         Hook::new("PreToolUse", "working"),
-        // At once, while the notification comes some seconds later, with words for people.
         Hook {
-            message: Some("/tool_name"),
+            message: ASKED,
             ..Hook::new("PermissionRequest", "waiting")
         },
         Hook {
             // Others tell that nothing was typed for a while, which is no question.
             matcher: Some("permission_prompt|elicitation_dialog"),
-            message: Some("/message"),
+            // It comes some seconds after what was asked, and knows less of it.
+            unless: Some("waiting"),
+            message: WORDS,
             ..Hook::new("Notification", "waiting")
         },
         Hook::new("PostToolUse", "working"),
@@ -74,7 +95,7 @@ pub(super) const CODEX: Dialect = Dialect {
         Hook::new("UserPromptSubmit", "working"),
         Hook::new("PreToolUse", "working"),
         Hook {
-            message: Some("/tool_name"),
+            message: ASKED,
             ..Hook::new("PermissionRequest", "waiting")
         },
         Hook::new("PostToolUse", "working"),
@@ -90,7 +111,7 @@ pub(super) const GEMINI: Dialect = Dialect {
         Hook::new("BeforeAgent", "working"),
         Hook::new("BeforeTool", "working"),
         Hook {
-            message: Some("/message"),
+            message: WORDS,
             ..Hook::new("Notification", "waiting")
         },
         Hook::new("AfterTool", "working"),

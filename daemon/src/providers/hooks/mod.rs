@@ -170,12 +170,14 @@ impl Recipe {
     }
 }
 
-/// The command for a shell that reports a state, with the string at this place of the JSON document it is given.
-fn report(state: &str, message: Option<&str>) -> String {
+/// The command for a shell that reports a state, with what stands at these places of the JSON document it is given.
+fn report(state: &str, unless: Option<&str>, message: json::Message) -> String {
+    let unless = unless.map(|unless| format!(" --unless {unless}"));
     let message = message
-        .map(|pointer| format!(" --message-json {pointer}"))
-        .unwrap_or_default();
-    format!("{BEGIN}{state}{message}{END}")
+        .iter()
+        .map(|place| format!(" --message-json {}", place.join(" ")));
+    let options: String = unless.into_iter().chain(message).collect();
+    format!("{BEGIN}{state}{options}{END}")
 }
 
 const BEGIN: &str = r#"[ -n "$OUTLAST_HELPER" ] && "$OUTLAST_HELPER" report "#;

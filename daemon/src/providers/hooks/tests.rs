@@ -19,13 +19,21 @@ fn install(recipe: Recipe, current: Option<&str>) -> String {
     recipe.install(current).unwrap()
 }
 
+/// A report without a message.
+fn plain(state: &str) -> String {
+    report(state, None, &[])
+}
+
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap()
 }
 
 #[test]
 fn what_is_written_does_nothing_outside_of_a_session() {
-    for hook in [report("working", None), report("waiting", Some("/message"))] {
+    for hook in [
+        plain("working"),
+        report("waiting", Some("waiting"), &[&["/a", "/b/0"], &["/c_d"]]),
+    ] {
         let ran = std::process::Command::new("/bin/sh")
             .args(["-c", &hook])
             .env_clear()
@@ -51,7 +59,7 @@ fn what_is_written_does_nothing_outside_of_a_session() {
 fn what_is_written_never_fails() {
     for helper in ["/nowhere/helper", "/bin/false"] {
         let ran = std::process::Command::new("/bin/sh")
-            .args(["-c", &report("idle", None)])
+            .args(["-c", &plain("idle")])
             .env("OUTLAST_HELPER", helper)
             .output()
             .unwrap();
@@ -117,27 +125,56 @@ fn what_the_user_has_stays_when_the_file_was_changed_since() {
 
 #[test]
 fn hooks_of_an_older_version_are_replaced() {
-    let older = install(Recipe::Claude, Some(SETTINGS)).replace("report idle", "report sleeping");
-    let new = install(Recipe::Claude, Some(&older));
-    assert!(!new.contains("sleeping"), "{new}");
-    assert_eq!(json(&new)["hooks"]["Stop"].as_array().unwrap().len(), 2);
+    let new = install(Recipe::Claude, Some(SETTINGS));
+    let begin = r#"\"$OUTLAST_HELPER\" report waiting "#;
+    let older: Vec<String> = new
+        .replace("report idle", "report sleeping")
+        .lines()
+        .map(|line| match line.split_once(begin) {
+            // As it was before the question was told.
+            Some((before, _)) => format!("{before}{begin}--message-json /tool_name || true\""),
+            None => line.to_owned(),
+        })
+        .collect();
+    let older = older.join("\n") + "\n";
+    assert!(
+        older.contains("sleeping") && !older.contains("--unless"),
+        "{older}"
+    );
+    assert_eq!(json(&install(Recipe::Claude, Some(&older))), json(&new));
 }
 
 #[test]
 fn the_hooks_of_claude_and_gemini_say_what_happens() {
     let claude = json(&install(Recipe::Claude, None));
     let hook = |event: &str| claude["hooks"][event][0]["hooks"][0]["command"].clone();
-    assert_eq!(hook("UserPromptSubmit"), report("working", None).as_str());
-    assert_eq!(hook("Notification"), report("waiting", Some("/message")).as_str());
-    assert_eq!(hook("Stop"), report("idle", None).as_str());
+    assert_eq!(hook("UserPromptSubmit"), plain("working").as_str());
+    assert_eq!(
+        hook("Notification"),
+        r#"[ -n "$OUTLAST_HELPER" ] && "$OUTLAST_HELPER" report waiting --unless waiting --message-json /message || true"#
+    );
+    let asks = hook("PermissionRequest");
+    for place in [
+        " report waiting --message-json /tool_input/questions/0/question --message-json",
+        " --message-json /tool_name /tool_input/command --message-json",
+        " --message-json /tool_name || true",
+    ] {
+        assert!(asks.as_str().unwrap().contains(place), "{asks}");
+    }
+    let codex = json(&install(Recipe::Codex, None));
+    assert_eq!(
+        codex["hooks"]["PermissionRequest"][0]["hooks"][0]["command"],
+        asks
+    );
+    assert_eq!(hook("Stop"), plain("idle").as_str());
     assert_eq!(
         claude["hooks"]["Notification"][0]["matcher"],
         "permission_prompt|elicitation_dialog"
     );
     let gemini = json(&install(Recipe::Gemini, None));
     let hook = |event: &str| gemini["hooks"][event][0]["hooks"][0]["command"].clone();
-    assert_eq!(hook("BeforeAgent"), report("working", None).as_str());
-    assert_eq!(hook("AfterAgent"), report("idle", None).as_str());
+    assert_eq!(hook("BeforeAgent"), plain("working").as_str());
+    assert_eq!(hook("AfterAgent"), plain("idle").as_str());
 }
 
 #[test]

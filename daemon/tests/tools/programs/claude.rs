@@ -51,7 +51,7 @@ pub const CLAUDE: Program = Program {
     hooks: Some(Hooks {
         options: &[],
         trust: &[],
-        asks_to_run: "Bash",
+        asks_to_run: "Bash: touch made-by-tool",
         shows: "Do you want to proceed?",
     }),
 };

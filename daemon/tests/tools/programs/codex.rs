@@ -49,7 +49,7 @@ pub const CODEX: Program = Program {
         // Else a server that all share does the work, and its reports are nobody's.
         options: &["--no-daemon"],
         trust: &["Down", "Enter"],
-        asks_to_run: "Bash",
+        asks_to_run: "Bash: touch made-by-tool",
         shows: "Would you like to run",
     }),
 };

@@ -147,6 +147,8 @@ async fn programs_report_by_a_line_and_by_the_command(mut bed: Bed) {
         read x; "$OUTLAST_HELPER" report working --message "two
 words"
         read x; printf '{"message":"from json"}' | "$OUTLAST_HELPER" report error --message-json /message
+        read x; printf '{"tool":"sh","does":"ls"}' | "$OUTLAST_HELPER" report waiting --message-json /no --message-json /tool /does
+        read x; "$OUTLAST_HELPER" report waiting --unless waiting more; "$OUTLAST_HELPER" report idle --unless working rests
         read x; echo rubbish >> "$OUTLAST_REPORTS"; echo idle > "$OUTLAST_REPORTS"
         read x"#;
     let (id, started) = bed.session(script).await;
@@ -162,6 +164,10 @@ words"
     watching.report(Doing::Working, "two words").await;
     send(&mut bed, &id, "\r").await;
     watching.report(Doing::Error, "from json").await;
+    send(&mut bed, &id, "\r").await;
+    watching.report(Doing::Waiting, "sh: ls").await;
+    send(&mut bed, &id, "\r").await;
+    watching.report(Doing::Idle, "rests").await;
     send(&mut bed, &id, "\r").await;
     let idle = watching.report(Doing::Idle, "").await;
     assert!(idle.at_ms > waiting.at_ms);
