@@ -11,21 +11,22 @@ use outlast_client::v1::Activity;
 use outlast_testkit::{Client, DEADLINE, Sandbox, run, write_program};
 use serde_json::Value;
 
-/// A program that has hooks as Claude Code has them: it runs the command of an event that is typed, with what is typed
-/// behind it as the event's message.
+/// A program that has hooks as Claude Code has them: it runs the commands of events that are typed, `A+B`, with what is
+/// typed behind them as their message.
 const TOOL: &str = r#"#!/usr/bin/env python3
 import json, os, subprocess, sys
 if sys.argv[1:] == ["--version"]:
     print("9.8.7 (Tool)"); sys.exit(0)
 print("ready", flush=True)
 for line in sys.stdin:
-    event, _, message = line.strip().partition(" ")
+    events, _, message = line.strip().partition(" ")
     with open(os.path.expanduser("~/.claude/settings.json")) as file:
-        hooks = json.load(file)["hooks"].get(event, [])
-    for hook in [hook for group in hooks for hook in group["hooks"]]:
-        input = {"command": message} if message else {}
+        hooks = json.load(file)["hooks"]
+    input = {"command": message} if message else {}
+    for event in events.split("+"):
         document = json.dumps({"hook_event_name": event, "message": message, "tool_name": "Bash", "tool_input": input})
-        subprocess.run(hook["command"], shell=True, input=document.encode(), check=True)
+        for hook in [hook for group in hooks.get(event, []) for hook in group["hooks"]]:
+            subprocess.run(hook["command"], shell=True, input=document.encode(), check=True)
 "#;
 
 const CONFIG: &str = r#"
@@ -190,14 +191,9 @@ fn installed_hooks_report_and_are_taken_back_to_the_byte() {
         ("UserPromptSubmit", Activity::Working, None),
         ("Notification May I?", Activity::Waiting, Some("May I?")),
         ("PostToolUse", Activity::Working, None),
-        (
-            "PermissionRequest make test",
-            Activity::Waiting,
-            Some("Bash: make test"),
-        ),
         // What was asked stands, also when it is told once more and in other words.
         (
-            "Notification Look here",
+            "PermissionRequest+Notification make test",
             Activity::Waiting,
             Some("Bash: make test"),
         ),
@@ -214,7 +210,7 @@ fn installed_hooks_report_and_are_taken_back_to_the_byte() {
         .outlast(&["events", "--json", "--kind", "session.activity"])
         .success();
     assert!(
-        told.out().contains("Bash: make test") && !told.out().contains("Look here"),
+        told.out().contains("Bash: make test") && !told.out().contains("\"make test\""),
         "{told}"
     );
 
