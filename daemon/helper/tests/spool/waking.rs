@@ -145,7 +145,9 @@ async fn a_follower_never_misses_the_last_byte() {
 /// How often this thread has gone to sleep by itself.
 fn rests() -> u64 {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     line.unwrap().trim().parse().unwrap()
 }
 
