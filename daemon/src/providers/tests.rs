@@ -258,6 +258,46 @@ fn what_was_asked_before_is_not_asked_now() {
     }
 }
 
+/// Ends of screens that a rule could take for a question, and what they are of.
+const NEARLY: &[(&str, &str)] = &[
+    (
+        "key",
+        "  Do you want to use this API key?\n    Yes\n  ❯ No (recommended)\n  Enter to confirm · Esc to cancel\n❯ ",
+    ),
+    (
+        "key",
+        "● Do you want to use this API key?\n    Yes\n  ❯ No\n  Enter to confirm · Esc to cancel",
+    ),
+    (
+        "question",
+        "- ☐ Colour\nWhich colour?\n❯ 1. Red\n  2. Blue\nEnter to select · Esc to cancel",
+    ),
+    ("question", " ☐ Colour\nWhich colour?\n❯ 1. Red\n  2. Blue"),
+    ("question", " ☐ Colour\nWhich colour?\n  1. Red\n  2. Blue\nEnter to select · Esc to cancel"),
+    ("answers", "Review your answers\n❯ 1. Submit answers\n  2. Cancel"),
+    (
+        "answers",
+        "←  ☒ Colour  ✔ Submit  →\nReview your answers\n  1. Submit answers\n  2. Cancel",
+    ),
+    (
+        "answers",
+        "←  ☒ Colour  ✔ Submit  →\nReview your answers\n❯ 1. Submit answers\n  2. Cancel\n● Done",
+    ),
+];
+
+#[test]
+fn what_only_nearly_asks_does_not() {
+    let rules = rules(built_in().get("claude").unwrap());
+    for (name, screen) in NEARLY {
+        assert!(rules.iter().any(|rule| rule.rule.name == *name), "{name}");
+        let waits = rules
+            .iter()
+            .filter(|rule| rule.rule.doing() == Doing::Waiting && !rule.rule.title);
+        let found = waits.filter_map(|rule| rule.fits(screen, ""));
+        assert_eq!(found.collect::<Vec<_>>(), [""; 0], "{name}: {screen}");
+    }
+}
+
 const TITLES: &[&str] = &[
     "",
     "user@build1: ~/src/claude",
@@ -285,6 +325,16 @@ fn no_rule_fits_the_title_of_another_program() {
             }
         }
     }
+}
+
+/// Else a server of its own that outlives a session would report for it.
+#[test]
+fn codex_runs_without_a_server_that_all_share() {
+    let providers = built_in();
+    let codex = providers.get("codex").unwrap();
+    assert_eq!(codex.arguments, ["--no-daemon"]);
+    assert!(codex.resume_command.as_ref().unwrap().contains(" --no-daemon "));
+    assert!(Recipe::Codex.remark().unwrap().contains("codex --no-daemon"));
 }
 
 fn with(text: &str) -> Providers {
