@@ -51,7 +51,7 @@ pub struct Global {
     /// Say nothing but the answer and errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Agree to what would be removed; never trusts a key
+    /// Agree to what would be removed or written; never trusts a key
     #[arg(short, long, global = true)]
     pub yes: bool,
     /// Never ask: fail and name the flag that answers

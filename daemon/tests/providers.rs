@@ -5,7 +5,7 @@
     reason = "a test that cannot go on has failed, and a panic is how it says so"
 )]
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use outlast_client::v1::Activity;
 use outlast_testkit::{Client, DEADLINE, Sandbox, run, write_program};
@@ -68,6 +68,11 @@ fn a_check_says_what_is_there_and_what_is_not() {
     assert_eq!((code, missing["ok"].as_bool()), (1, Some(false)), "{missing}");
     assert_eq!(steps(&missing)[0], ("binary".to_owned(), false), "{missing}");
     assert_eq!(missing["path"], Value::Null);
+    let told = sandbox.outlast(&["provider", "check", "tool"]).code(1);
+    assert!(
+        told.err().contains("no such program in PATH") && told.err().contains("[providers.tool] binary"),
+        "{told}"
+    );
 
     let program = sandbox.bin().join("tool");
     write_program(&program, TOOL);
@@ -143,6 +148,29 @@ fn providers_are_listed_with_those_of_the_user() {
         (&true.into(), &true.into())
     );
     assert_eq!(listed[6]["display_name"], "Mine");
+    let hooks = || {
+        let listed = sandbox.outlast(&["provider", "list"]).success();
+        let rows: Vec<Vec<String>> = listed
+            .out()
+            .lines()
+            .map(|line| line.split('\t').map(str::to_owned).collect())
+            .collect();
+        let of = |name: &str| rows.iter().find(|row| row[0] == name).unwrap()[3].clone();
+        ["claude", "bash", "opencode"].map(of)
+    };
+    assert_eq!(hooks(), ["not installed", "", "not installed"]);
+    drop(
+        sandbox
+            .outlast(&["provider", "install", "claude", "opencode", "--yes"])
+            .success(),
+    );
+    assert_eq!(hooks(), ["installed", "", "installed"]);
+    let settings = sandbox.home().join(".claude/settings.json");
+    let newer = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, newer.replace(" --unless waiting", "")).unwrap();
+    assert_eq!(hooks()[0], "outdated");
+    fs::write(&settings, "{").unwrap();
+    assert_eq!(hooks()[0], "unknown");
     let unknown = sandbox.outlast(&["provider", "show", "cluade"]).code(3);
     assert!(unknown.err().contains("claude"), "{unknown}");
 }
@@ -230,6 +258,51 @@ fn installed_hooks_report_and_are_taken_back_to_the_byte() {
         .success()
         .json();
     assert_eq!(again["changed"], false);
+}
+
+#[test]
+fn the_oldest_original_is_kept_and_said_where() {
+    let sandbox = Sandbox::new();
+    let settings = sandbox.home().join(".claude/settings.json");
+    let backup = sandbox.home().join(".claude/settings.json.outlast-backup");
+    fs::create_dir_all(settings.parent().unwrap()).unwrap();
+    let change = |verb: &str| sandbox.outlast(&["provider", verb, "claude", "--yes"]).success();
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    let older = |path: &Path| fs::write(path, read(path).replace(" --unless waiting", "")).unwrap();
+
+    let original = "{\"model\":\"opus\"}";
+    fs::write(&settings, original).unwrap();
+    drop(change("install"));
+    older(&settings);
+    let renewed = change("install");
+    assert!(
+        read(&settings).contains("--unless") && renewed.err().contains(".outlast-backup"),
+        "{renewed}"
+    );
+    assert_eq!(read(&backup), original);
+
+    fs::write(&settings, read(&settings).replace("opus", "sonnet")).unwrap();
+    let gone = change("uninstall");
+    assert!(gone.err().contains(&backup.display().to_string()), "{gone}");
+    assert_eq!(read(&backup), original);
+    drop(change("install"));
+    assert_eq!(read(&backup), original, "the oldest");
+
+    // Where nothing was before, what an older version wrote is no original.
+    fs::remove_file(&backup).unwrap();
+    fs::remove_file(&settings).unwrap();
+    drop(change("install"));
+    older(&settings);
+    drop(change("install"));
+    assert!(!backup.exists());
+    drop(change("uninstall"));
+    assert!(!settings.exists());
+    // One of that kind was kept before.
+    drop(change("install"));
+    fs::copy(&settings, &backup).unwrap();
+    older(&backup);
+    drop(change("uninstall"));
+    assert!(!settings.exists() && !backup.exists());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! How providers look to people.
 
+use std::collections::BTreeMap;
+
 use outlast_client::v1;
 
 use super::{
@@ -23,8 +25,8 @@ fn health(check: Option<&v1::ProviderCheck>) -> Cell {
     }
 }
 
-/// Providers, one a row, with what was found of them on this machine.
-pub fn providers(providers: &[v1::Provider]) -> Table {
+/// Providers, one a row, with what was found of them on this machine, and whether those that can have hooks have them there.
+pub fn providers(providers: &[v1::Provider], hooks: &BTreeMap<&str, &'static str>) -> Table {
     let mut table = Table::new(&["NAME", "HEALTH", "VERSION", "HOOKS", "PROGRAM", "TITLE"]);
     for provider in providers {
         let check = provider.checks.iter().find(|check| check.host == LOCAL);
@@ -34,7 +36,9 @@ pub fn providers(providers: &[v1::Provider]) -> Table {
             Cell::new(&provider.name).tone(Tone::Bold),
             health(check),
             Cell::new(version.unwrap_or_default()),
-            Cell::new(if provider.hooks.is_some() { "yes" } else { "no" }),
+            hooks
+                .get(&provider.name[..])
+                .map_or_else(|| Cell::short("none", ""), |state| Cell::new(*state)),
             Cell::new(path.unwrap_or(&provider.binary)),
             Cell::new(&provider.display_name),
         ]);
@@ -83,6 +87,7 @@ pub fn facts(provider: &v1::Provider) -> Facts {
     };
     fact(&mut facts, "from", Some(origin.to_owned()));
     fact(&mut facts, "program", Some(provider.binary.clone()));
+    fact(&mut facts, "started with", some(&provider.arguments));
     fact(&mut facts, "seen as", Some(provider.programs.join(", ")));
     fact(&mut facts, "version by", some(&provider.version_command));
     fact(&mut facts, "test by", some(&provider.test_command));

@@ -28,6 +28,10 @@ const REGEX_MAX: usize = 1 << 20;
 const KEYS: &[KnownKey] = &[
     ("display_name", "what people call it"),
     ("binary", "its program, as it is found in PATH"),
+    (
+        "arguments",
+        "what its program is given where a session names no command",
+    ),
     ("programs", "what the program is called while it has the terminal"),
     ("version_command", "words that print its version"),
     (
@@ -81,6 +85,8 @@ pub struct ProviderTable {
     pub display_name: Option<String>,
     /// Its program.
     pub binary: Option<String>,
+    /// What the program is given where a session names no command.
+    pub arguments: Option<Vec<String>>,
     /// What the program is called while it has the terminal.
     pub programs: Option<Vec<String>>,
     /// What prints its version.
@@ -141,6 +147,7 @@ impl ProviderTable {
         }
         take(&mut self.display_name, top.display_name);
         take(&mut self.binary, top.binary);
+        take(&mut self.arguments, top.arguments);
         take(&mut self.programs, top.programs);
         take(&mut self.version_command, top.version_command);
         take(&mut self.environment, top.environment);

@@ -28,7 +28,7 @@ pub struct Change {
     pub before: Option<String>,
     /// What is in it now. Absent: it is not there.
     pub after: Option<String>,
-    /// Where what was before is kept. Absent: nowhere.
+    /// Where is kept what was there before anything of ours was. Absent: nowhere.
     pub backup: Option<String>,
     /// Stands for what was before.
     pub state: String,
@@ -83,11 +83,7 @@ pub async fn change(
             .with_hint(unfit.hint)
             .about(&provider.name)
     };
-    let kept = if wanted.uninstall {
-        read(host, &backup_path).await?
-    } else {
-        None
-    };
+    let kept = read(host, &backup_path).await?;
     let after = match &before {
         None if wanted.uninstall => None,
         Some(current) if wanted.uninstall => recipe.uninstall(current, kept.as_deref()).map_err(unfit)?,
@@ -102,18 +98,22 @@ pub async fn change(
             .with_hint("try again")
             .about(&provider.name));
     }
-    let backup = (changes && !wanted.uninstall && before.is_some()).then_some(backup_path.clone());
+    // The oldest stays, and what has hooks of ours in it is no original.
+    let original = |text: &String| !recipe.is_in(text);
+    let stays = kept.as_ref().is_some_and(original);
+    let keeps = !wanted.uninstall && !stays && before.as_ref().is_some_and(original);
+    // It says nothing any more that the file itself does not.
+    let idle = wanted.uninstall && kept.is_some() && (kept == after || !stays);
     if changes && !wanted.dry_run {
-        if let Some(backup) = &backup {
-            let older = read(host, backup).await?;
-            replace(host, backup, older, before.clone()).await?;
+        if keeps {
+            replace(host, &backup_path, kept.clone(), before.clone()).await?;
         }
         replace(host, &path, before.clone(), after.clone()).await?;
-        // It says nothing any more that the file itself does not.
-        if wanted.uninstall && kept.is_some() && kept == after {
+        if idle {
             replace(host, &backup_path, kept, None).await?;
         }
     }
+    let backup = (changes && (keeps || stays && !idle)).then_some(backup_path);
     Ok(Change {
         path,
         before,

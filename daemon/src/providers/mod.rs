@@ -50,6 +50,8 @@ pub struct Provider {
     pub configured: bool,
     /// Its program, as it is found in `PATH`.
     pub binary: String,
+    /// What the program is given where a session names no command.
+    pub arguments: Vec<String>,
     /// What the program is called while it has the terminal.
     pub programs: Vec<String>,
     /// What prints its version. Empty: not known.
@@ -135,6 +137,7 @@ fn whole(name: String, table: ProviderTable, built_in: bool, configured: bool) -
         built_in,
         configured,
         programs: table.programs.unwrap_or_else(own_name),
+        arguments: table.arguments.unwrap_or_default(),
         version_command: table.version_command.unwrap_or_default(),
         environment: table
             .environment

@@ -273,7 +273,10 @@ const NEARLY: &[(&str, &str)] = &[
         "- ☐ Colour\nWhich colour?\n❯ 1. Red\n  2. Blue\nEnter to select · Esc to cancel",
     ),
     ("question", " ☐ Colour\nWhich colour?\n❯ 1. Red\n  2. Blue"),
-    ("question", " ☐ Colour\nWhich colour?\n  1. Red\n  2. Blue\nEnter to select · Esc to cancel"),
+    (
+        "question",
+        " ☐ Colour\nWhich colour?\n  1. Red\n  2. Blue\nEnter to select · Esc to cancel",
+    ),
     ("answers", "Review your answers\n❯ 1. Submit answers\n  2. Cancel"),
     (
         "answers",

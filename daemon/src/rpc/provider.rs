@@ -100,6 +100,7 @@ fn message(provider: &Provider, checks: &[Check]) -> v1::Provider {
         built_in: provider.built_in,
         configured: provider.configured,
         binary: provider.binary.clone(),
+        arguments: provider.arguments.clone(),
         programs: provider.programs.clone(),
         version_command: provider.version_command.clone(),
         environment: provider.environment.iter().map(group).collect(),

@@ -71,7 +71,7 @@ pub fn settle(
     let (command, restart_command) = match provider {
         // What resumes the plain program is no word about one with arguments.
         Some(provider) if command.is_empty() => (
-            vec![provider.binary.clone()],
+            [&[provider.binary.clone()], &provider.arguments[..]].concat(),
             restart_command.or_else(|| provider.resume_command.clone()),
         ),
         _ => (command, restart_command),
@@ -128,6 +128,7 @@ mod tests {
 
         [providers.mine]
         binary = "mine-bin"
+        arguments = ["--alone"]
         resume_command = "mine-bin --resume"
     "#;
 
@@ -155,7 +156,7 @@ mod tests {
             ..from("agent")
         })
         .unwrap();
-        assert_eq!(start.command, ["mine-bin"]);
+        assert_eq!(start.command, ["mine-bin", "--alone"]);
         assert_eq!(start.restart_command.as_deref(), Some("mine-bin --resume"));
         assert_eq!(start.provider.as_deref(), Some("mine"));
         assert_eq!(start.cwd.as_deref(), Some("/srv/build1"));

@@ -17,6 +17,9 @@ use crate::{
 /// How long the daemon may take: it runs two programs, and gives up on each by itself.
 const WITHIN: Duration = Duration::from_secs(90);
 
+/// The step that looks for the program.
+const BINARY: &str = "binary";
+
 pub async fn check(ctx: &Context, args: ProviderCheck) -> Result<u8> {
     let named = !args.names.is_empty();
     let names = if named {
@@ -62,9 +65,22 @@ async fn one(ctx: &Context, name: &str, host: Option<&str>) -> Result<()> {
     }
     let place = host.unwrap_or(LOCAL);
     let why = check.problem.as_deref().unwrap_or("it cannot be used");
+    let is_missing = steps.iter().any(|step| step.step == BINARY && !step.ok);
+    let hint = if is_missing {
+        let path = if place == LOCAL {
+            "PATH".to_owned()
+        } else {
+            format!("PATH of a login to {place}")
+        };
+        format!(
+            "install it where {path} finds it, or say where it is: outlast config edit, [providers.{name}] binary"
+        )
+    } else {
+        format!("outlast provider show {name}")
+    };
     Err(
         Failure::new(ErrorKind::Failed, format!("provider {name} on {place}: {why}"))
-            .hint(format!("outlast provider show {name}"))
+            .hint(hint)
             .about(name),
     )
 }

@@ -25,6 +25,29 @@ pub async fn uninstall(ctx: &Context, args: ProviderHooks) -> Result<u8> {
     change(ctx, args, true).await
 }
 
+/// Whether the hooks of a provider that can have some are in the configuration of its program on this machine, in a word.
+/// That a file cannot be read hides no provider.
+pub async fn state(ctx: &Context, name: &str) -> &'static str {
+    let request = |uninstall| ChangeProviderHooksRequest {
+        provider: name.to_owned(),
+        host: None,
+        base_env: environment::base(ctx, None),
+        uninstall,
+        dry_run: true,
+        state: None,
+    };
+    let changes = async |uninstall| {
+        let would = call(ctx, request(uninstall)).await.ok()?;
+        Some(would.before != would.after)
+    };
+    match changes(false).await {
+        Some(false) => "installed",
+        Some(true) if changes(true).await == Some(true) => "outdated",
+        Some(true) => "not installed",
+        None => "unknown",
+    }
+}
+
 async fn change(ctx: &Context, args: ProviderHooks, uninstall: bool) -> Result<u8> {
     let host = args.host.as_deref();
     each(ctx, &args.names, |name| async move {
@@ -101,7 +124,11 @@ fn tell(ctx: &Context, name: &str, place: &str, done: &ChangeProviderHooksRespon
         ctx.note(remark);
     }
     if let Some(backup) = done.backup.as_deref().filter(|_| changed) {
-        ctx.note(&format!("what was there before is in {backup}"));
+        ctx.note(&if uninstall {
+            format!("the file was changed since; what was there before the hooks stays in {backup}")
+        } else {
+            format!("what was there before is in {backup}")
+        });
     }
 }
 

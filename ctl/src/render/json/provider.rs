@@ -14,6 +14,7 @@ pub struct Provider<'a> {
     built_in: bool,
     configured: bool,
     binary: &'a str,
+    arguments: &'a [String],
     programs: &'a [String],
     version_command: &'a [String],
     environment: Vec<&'a [String]>,
@@ -64,6 +65,7 @@ impl<'a> From<&'a v1::Provider> for Provider<'a> {
             built_in: provider.built_in,
             configured: provider.configured,
             binary: &provider.binary,
+            arguments: &provider.arguments,
             programs: &provider.programs,
             version_command: &provider.version_command,
             environment: provider

@@ -128,9 +128,9 @@ impl Recipe {
     #[must_use]
     pub const fn remark(self) -> Option<&'static str> {
         match self {
-            Self::Codex => {
-                Some("Codex asks at its next start whether to trust these hooks; they do not run before")
-            }
+            Self::Codex => Some(
+                "Codex asks at its next start whether to trust these hooks; they do not run before. Where you start it yourself, use codex --no-daemon: else a server that all share reports for the session it was started in",
+            ),
             Self::Claude | Self::Gemini | Self::Opencode => None,
         }
     }
@@ -148,12 +148,21 @@ impl Recipe {
         }
     }
 
+    /// Whether something is there that this wrote, in this version or another.
+    #[must_use]
+    pub fn is_in(self, current: &str) -> bool {
+        let without = self.take_out(current);
+        without.is_ok_and(|without| without.as_deref() != Some(current))
+    }
+
     /// The file without what [`Self::install`] wrote; absent when nothing is left of it. `backup` is what was in it
     /// before: where nobody changed anything since, it is that again, byte for byte.
     ///
     /// # Errors
     /// When the file cannot be understood.
     pub fn uninstall(self, current: &str, backup: Option<&str>) -> Result<Option<String>, Unfit> {
+        // One that has hooks of ours is no original.
+        let backup = backup.filter(|backup| !self.is_in(backup));
         let before = [backup, None].into_iter().find(|before| {
             let installed = self.install(*before);
             installed.is_ok_and(|installed| installed == current && *before != Some(current))
@@ -161,6 +170,10 @@ impl Recipe {
         if let Some(before) = before {
             return Ok(before.map(str::to_owned));
         }
+        self.take_out(current)
+    }
+
+    fn take_out(self, current: &str) -> Result<Option<String>, Unfit> {
         match self {
             Self::Claude => json::uninstall(current, &json::CLAUDE).map(Some),
             Self::Codex => json::uninstall(current, &json::CODEX).map(Some),

@@ -44,7 +44,7 @@ pub const CLAUDE: Program = Program {
             settle(place, false);
             set(place, "\"defaultMode\": \"default\"");
         },
-        asks: "",
+        asks: "Quick safety check: Is this a project you created or one you trust?",
         yes: "Yes, I trust this folder",
         offer: Some(("Make auto mode your default permission mode?", "No, keep")),
     }),

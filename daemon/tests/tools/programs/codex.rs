@@ -41,13 +41,12 @@ pub const CODEX: Program = Program {
     shows_answering: true,
     asks_for_trust: Some(Trust {
         ask: |place| settle(place, false),
-        asks: "",
+        asks: "Trust this folder?",
         yes: "Trust and continue",
         offer: None,
     }),
     hooks: Some(Hooks {
-        // Else a server that all share does the work, and its reports are nobody's.
-        options: &["--no-daemon"],
+        options: &[],
         trust: &["Down", "Enter"],
         asks_to_run: "Bash: touch made-by-tool",
         shows: "Would you like to run",
