@@ -9,7 +9,9 @@ use tokio::time::Instant;
 pub(crate) fn from(moment: Instant, every: Duration) -> Instant {
     static FIRST: OnceLock<Instant> = OnceLock::new();
     let first = *FIRST.get_or_init(Instant::now);
-    let since = moment.saturating_duration_since(first);
+    let Some(since) = moment.checked_duration_since(first) else {
+        return first;
+    };
     let over = since.as_nanos().checked_rem(every.as_nanos()).unwrap_or_default();
     if over == 0 {
         return moment;
