@@ -12,7 +12,7 @@ use rustix::{process::getpgrp, termios::tcgetpgrp};
 
 use serde::Serialize;
 
-use super::{REPORTS, parse};
+use super::{REPORTS, Said, parse};
 use crate::{
     plain::{self, MESSAGE_MAX},
     proc,
@@ -128,14 +128,22 @@ impl Reports {
         self.kept_ignored.write_due(&self.dir, &self.ignored);
     }
 
-    /// Takes a line. True: it was a report.
+    /// Takes a line. True: it was a report that counts.
     fn take(&mut self, line: &[u8]) -> bool {
-        let Some((state, message)) = parse(line) else {
+        let Some(Said {
+            doing: state,
+            unless,
+            message,
+        }) = parse(line)
+        else {
             self.ignored.lines = self.ignored.lines.saturating_add(1);
             self.ignored.last = plain::line(line);
             self.kept_ignored.change();
             return false;
         };
+        if unless.is_some_and(|unless| self.last.as_ref().is_some_and(|last| last.state == unless)) {
+            return false;
+        }
         let now = now_ms();
         let same = |last: &&Activity| last.state == state && last.message == message;
         let since_ms = self.last.as_ref().filter(same).map_or(now, |last| last.since_ms);
@@ -245,6 +253,23 @@ mod tests {
         writer.write_all(b"waiting b\n").unwrap();
         let other = hear(&mut reports).unwrap();
         assert_eq!(other.since_ms, other.at_ms);
+    }
+
+    #[test]
+    fn what_stands_already_is_not_said_in_other_words() {
+        let (_temp, _dir, mut reports, mut writer) = open();
+        for (lines, state, message) in [
+            ("waiting/waiting a\n", Doing::Waiting, "a"),
+            ("waiting/waiting b\n", Doing::Waiting, "a"),
+            ("waiting c\nwaiting/waiting d\n", Doing::Waiting, "c"),
+            ("idle/working e\n", Doing::Idle, "e"),
+            ("waiting/waiting f\n", Doing::Waiting, "f"),
+        ] {
+            writer.write_all(lines.as_bytes()).unwrap();
+            let last = hear(&mut reports).unwrap();
+            assert_eq!((last.state, last.message.as_str()), (state, message), "{lines}");
+        }
+        assert_eq!(reports.ignored.lines, 0);
     }
 
     #[test]

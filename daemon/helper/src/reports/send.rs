@@ -22,11 +22,8 @@ use rustix::{
 };
 use serde_json::Value;
 
-use super::{DIR_VARIABLE, REPORTS_VARIABLE, inside::is_inside};
-use crate::{
-    plain,
-    spool::{Dir, Doing},
-};
+use super::{DIR_VARIABLE, REPORTS_VARIABLE, UNLESS, inside::is_inside};
+use crate::{plain, spool::Doing};
 
 /// How long standard input may take to end. Hooks are given a document that is there already.
 const INPUT_WITHIN: Duration = Duration::from_secs(2);
@@ -42,7 +39,7 @@ const ROOM_WITHIN: Duration = Duration::from_secs(1);
 pub struct Report {
     state: String,
     /// What must not be reported already.
-    unless: Option<Doing>,
+    unless: Option<String>,
     message: Message,
 }
 
@@ -73,7 +70,9 @@ impl Report {
             rest = match (first.to_str(), &mut message) {
                 (Some("--unless"), _) if unless.is_none() => {
                     let (state, after) = after.split_first()?;
-                    unless = Some(state.to_str()?.parse().ok()?);
+                    let state = state.to_str()?;
+                    let _: Doing = state.parse().ok()?;
+                    unless = Some(state.to_owned());
                     after
                 }
                 (Some("--message"), Message::None) => {
@@ -113,13 +112,6 @@ impl Report {
         (!known).then(|| plain::line(word.as_bytes()))
     }
 
-    /// Whether the session is reported to do already what this must not be said of.
-    fn is_said(&self) -> bool {
-        let dir = env::var_os(DIR_VARIABLE).map(|dir| Dir::new(dir.into()));
-        self.unless
-            .is_some_and(|unless| dir.is_some_and(|dir| is_reported(&dir, unless)))
-    }
-
     fn line(&self) -> String {
         let message = match &self.message {
             Message::None => String::new(),
@@ -127,7 +119,8 @@ impl Report {
             Message::Places(places) => from_json(&input(), places),
         };
         let blank = if message.is_empty() { "" } else { " " };
-        format!("{}{blank}{message}\n", self.state)
+        let unless = self.unless.as_ref().map(|unless| format!("{UNLESS}{unless}"));
+        format!("{}{}{blank}{message}\n", self.state, unless.unwrap_or_default())
     }
 }
 
@@ -153,16 +146,9 @@ fn place(pointers: &[&OsStr]) -> Option<Place> {
 pub fn report(report: &Report) -> io::Result<()> {
     let inside = env::var_os(DIR_VARIABLE).is_none_or(|dir| is_inside(Path::new(&dir)));
     match env::var_os(REPORTS_VARIABLE).filter(|path| inside && !path.is_empty()) {
-        Some(_) if report.is_said() => Ok(()),
         Some(path) => send(Path::new(&path), report.line().as_bytes()),
         None => Ok(()),
     }
-}
-
-/// Whether this was reported last.
-fn is_reported(session: &Dir, doing: Doing) -> bool {
-    let last = session.read_activity().ok().flatten();
-    last.is_some_and(|last| last.state == doing)
 }
 
 fn send(path: &Path, line: &[u8]) -> io::Result<()> {
@@ -280,8 +266,10 @@ mod tests {
             &["waiting", "--message-json", "/a", "--unless", "error"],
             &["waiting", "--unless", "error", "a", "b"],
         ] {
-            assert_eq!(parse(args).unwrap().unless, Some(Doing::Error), "{args:?}");
+            assert_eq!(parse(args).unwrap().unless.as_deref(), Some("error"), "{args:?}");
         }
+        let line = parse(&["waiting", "--unless", "error", "a", "b"]).unwrap().line();
+        assert_eq!(line, "waiting/error a b\n");
         for wrong in [
             &[][..],
             &["busy"],
@@ -328,17 +316,6 @@ mod tests {
         assert_eq!(find(b"{\"message\":\"cut", &[&["/message"]]), "");
         let long = format!(r#"{{"a":"{}","b":"c"}}"#, "a".repeat(2000));
         assert_eq!(find(long.as_bytes(), &[&["/a", "/b"]]), "a".repeat(1000));
-    }
-
-    #[test]
-    fn what_was_reported_last_is_known() {
-        let temp = tempfile::tempdir().unwrap();
-        let dir = Dir::new(temp.path().join("d"));
-        assert!(!is_reported(&dir, Doing::Waiting), "nothing was");
-        dir.create_new().unwrap();
-        let last = r#"{"version":1,"run":1,"state":"waiting","since_ms":1,"at_ms":1}"#;
-        std::fs::write(dir.file("activity"), last).unwrap();
-        assert!(is_reported(&dir, Doing::Waiting) && !is_reported(&dir, Doing::Idle));
     }
 
     #[test]
