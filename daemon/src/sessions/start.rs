@@ -71,7 +71,7 @@ pub fn settle(
     let (command, restart_command) = match provider {
         // What resumes the plain program is no word about one with arguments.
         Some(provider) if command.is_empty() => (
-            [&[provider.binary.clone()], &provider.arguments[..]].concat(),
+            [std::slice::from_ref(&provider.binary), &provider.arguments[..]].concat(),
             restart_command.or_else(|| provider.resume_command.clone()),
         ),
         _ => (command, restart_command),
