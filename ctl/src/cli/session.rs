@@ -136,7 +136,7 @@ Exit codes are those of session wait: 1 when the program ended first, 124 when t
 pub struct SessionSend {
     /// Name, id, or the unique beginning of an id
     pub name: String,
-    /// Text to type; several are joined by spaces
+    /// Text to type; several are joined by spaces. A menu takes the one key of a choice; more is refused
     #[arg(required_unless_present_any = ["keys", "file"], conflicts_with = "keys")]
     pub text: Vec<String>,
     /// Type what is in a file, less its last line end; - is standard input
@@ -145,7 +145,7 @@ pub struct SessionSend {
     /// Do not press Enter after the text
     #[arg(long, conflicts_with = "keys")]
     pub no_enter: bool,
-    /// Type every byte as it is, whatever the text holds; never paste it
+    /// Type every byte as it is, whatever the text holds and the screen shows; never paste it
     #[arg(long, conflicts_with = "keys")]
     pub raw: bool,
     /// Press keys by their tmux names: C-c, Up, Enter

@@ -174,10 +174,11 @@ fn ending(reason: Option<&str>, exit_code: Option<i64>, signal: Option<i64>) -> 
 
 #[cfg(test)]
 mod tests {
-    use outlast_model::{id::Id, job::Outcome};
+    use outlast_model::job::Outcome;
     use outlast_store::session_event;
 
     use super::*;
+    use crate::notify::fixture::session;
 
     fn event(kind: Kind, data: &str) -> Option<Change> {
         of_event(&Event {
@@ -250,29 +251,12 @@ mod tests {
     fn a_row_says_what_its_event_says() {
         for state in SessionState::ALL {
             let session = Session {
-                id: Id::random(),
-                name: "a".parse().unwrap(),
-                host: "h".to_owned(),
-                cwd: None,
-                command: Vec::new(),
-                restart_command: None,
                 state,
-                run: 1,
-                created_at: 0,
-                started_at: None,
-                pid: None,
                 outcome: Some(Outcome {
                     exit_code: Some(3),
                     ..Outcome::default()
                 }),
-                reason: None,
-                size: (80, 24),
-                stop_grace_ms: None,
-                deleting: false,
-                activity: None,
-                activity_seq: 0,
-                provider: None,
-                template: None,
+                ..session()
             };
             let event = session_event(&session);
             let of_event = of_event(&Event {

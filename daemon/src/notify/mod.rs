@@ -14,6 +14,8 @@ mod change;
 pub mod channels;
 mod command;
 mod desktop;
+#[cfg(test)]
+mod fixture;
 mod program;
 mod progress;
 mod recall;

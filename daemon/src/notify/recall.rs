@@ -128,7 +128,6 @@ mod tests {
     use outlast_model::{
         activity::{Activity, Doing},
         event::NewEvent,
-        id::Id,
         job::Outcome,
         notice::{Channel, Rules},
         session::SessionState,
@@ -136,6 +135,7 @@ mod tests {
     use outlast_store::{SessionFilter, session_event};
 
     use super::*;
+    use crate::notify::fixture::session;
 
     /// A store, and what a daemon is told that begins with it.
     struct Begun {
@@ -158,28 +158,7 @@ mod tests {
         async fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             let store = Store::open(dir.path()).unwrap().store;
-            let session = Session {
-                id: Id::random(),
-                name: "a".parse().unwrap(),
-                host: "h".to_owned(),
-                cwd: None,
-                command: vec!["cat".to_owned()],
-                restart_command: None,
-                state: SessionState::Running,
-                run: 1,
-                created_at: 0,
-                started_at: None,
-                pid: None,
-                outcome: None,
-                reason: None,
-                size: (80, 24),
-                stop_grace_ms: None,
-                deleting: false,
-                activity: None,
-                activity_seq: 0,
-                provider: None,
-                template: None,
-            };
+            let session = session();
             store.create_session(&session, None).await.unwrap();
             Self {
                 _dir: dir,
